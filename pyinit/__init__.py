@@ -1,0 +1,1 @@
+"""pyinit: PID 1 for containers, and the proof that it works. The rooms: init, containers."""

@@ -1,0 +1,515 @@
+"""Watches a PID namespace from outside until its PID 1 is gone: every process, every end, every signal.
+
+Two sources. A pidfd for each process tells when it died and, once it is reaped, its wait status (Linux >= 6.15), whoever's child it
+was. Tracepoints (`tracefs`) tell births, names, ends and signals with their senders, also of processes that live for less than
+a look at /proc; they are the only way to tell a kill by PID 1 from the kernel's own when PID 1 leaves, because pidfds and timing look
+the same. The kernel's own kill is a SIGKILL with code SI_KERNEL sent by PID 1 after its exit began (zap_pid_ns_processes).
+
+Without tracepoints the observer looks at /proc every 20 ms, and its account says what it could not see.
+
+Rejected: ptrace (disturbs: a traced PID 1 is not protected from signals as it otherwise is), polling alone (a third of what happens
+in a stop lives for less than a poll), the process connector (no signals, and only in the host's network namespace).
+
+Nothing is done to the target: it is neither stopped nor signalled, and its namespaces are not entered. Memory is bounded: ended
+processes beyond `limit` are forgotten, oldest first, and of each process at most 400 signals are kept.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import struct
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from types import TracebackType
+
+from pyinit.containers import procfs
+from pyinit.containers.account import Account, Fate, Process, Sender, Signal
+from pyinit.containers.tracefs import (
+    SI_KERNEL,
+    Born,
+    Event,
+    Exited,
+    Lost,
+    Marked,
+    Renamed,
+    Signalled,
+    Touched,
+    Tracing,
+    Unavailable,
+)
+from pyinit.init import signals
+
+LOOK_EVERY = 0.02
+"""Seconds between two looks at /proc where there are no tracepoints."""
+
+READY_WITHIN = 5.0
+"""Seconds that the tracepoints may take to show that they work."""
+
+INITIAL_NAMESPACE = 0xEFFFFFFC
+"""Inode of the initial PID namespace: PROC_PID_INIT_INO, linux/nsfs.h."""
+
+_SIGNALS_KEPT = 200
+_NAMES_KEPT = 1024
+_FATES = {0: Fate.DELIVERED, 1: Fate.IGNORED, 2: Fate.PENDING, 3: Fate.LOST, 4: Fate.DELIVERED}
+"""enum of include/trace/events/signal.h; 4 (LOSE_INFO) arrives, only its siginfo is lost."""
+
+
+class _Tracked:
+    """A process while it is watched. `number` and `threads` are trace numbers (without tracepoints: PIDs)."""
+
+    def __init__(self, number: int, born: float, name: str, parent: int | None) -> None:
+        self.number = number
+        self.born = born
+        self.name = name
+        self.parent = parent
+        self.pid: int | None = None
+        self.inside: int | None = None
+        self.command = ""
+        self.ended: float | None = None
+        self.status: int | None = None
+        self.pidfd = -1
+        self.threads: set[int] = set()
+        self.children_ended: deque[Signal] = deque(maxlen=_SIGNALS_KEPT)
+        self.signals: deque[Signal] = deque(maxlen=_SIGNALS_KEPT)
+
+    def snapshot(self) -> Process:
+        received = sorted([*self.children_ended, *self.signals], key=lambda signal: signal.time)
+        return Process(
+            self.name, self.command, self.pid, self.inside, self.parent, self.born, self.ended, self.status, tuple(received)
+        )
+
+
+class Observer:
+    """Watches the PID namespace whose PID 1 is process `pid` (as this process numbers it).
+
+    Use as a context manager: inside the block it is watching, and the first look is complete. `trace=False` leaves the tracepoints
+    alone. `limit` is how many ended processes are remembered.
+
+    Raises ProcessLookupError where there is no such process, ValueError where it is no PID 1, PermissionError for lack of rights
+    (root is needed to read other users' processes).
+    """
+
+    def __init__(self, pid: int, *, trace: bool = True, limit: int = 10_000) -> None:
+        try:
+            numbers = procfs.numbers(pid)
+            self._namespace = procfs.namespace(pid)
+        except FileNotFoundError as error:
+            raise ProcessLookupError(f"there is no process {pid}") from error
+        if numbers[-1] != 1:
+            raise ValueError(f"process {pid} is not the PID 1 of a namespace: it calls itself {numbers[-1]}")
+        self._pid = pid
+        self._depth = len(numbers) - 1
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._over = threading.Event()
+        self._complete = False
+        self._failure: BaseException | None = None
+        self._blind: list[str] = []
+        self._lost = 0
+        self._forgotten = 0
+        self._no_status = False
+        self._no_pidfd = False
+
+        self._processes: list[_Tracked] = []
+        self._by_number: dict[int, _Tracked] = {}
+        """By trace number, threads included; without tracepoints by PID."""
+        self._by_pid: dict[int, _Tracked] = {}
+        """Those that have a PID of ours and are not known to be reaped."""
+        self._by_pidfd: dict[int, _Tracked] = {}
+        self._init = _Tracked(0, 0.0, "", None)
+        self._init_exits: deque[int] = deque(maxlen=64)
+        """The threads of PID 1 whose exit began last: who of them sends a SIGKILL is the kernel clearing the namespace."""
+        self._outsiders: dict[int, str] = {}
+        """Names of the processes outside that last took one: an engine's `runc kill` is gone before /proc could tell."""
+
+        self._tracing: Tracing | None = None
+        if trace:
+            try:
+                self._tracing = Tracing()
+            except Unavailable as reason:
+                self._go_blind(str(reason))
+        else:
+            self._go_blind("tracepoints were not asked for")
+        self._same_numbers = procfs.namespace(os.getpid()) == INITIAL_NAMESPACE
+        """Whether tracepoints number processes as we do."""
+        self._own_number = -1
+        """The watching thread's trace number."""
+        self._touched: deque[tuple[int, int]] = deque()
+        """(PID, TID) whose trace numbers are on their way, in order."""
+        self._look_again = False
+        self._mark = ""
+        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
+
+    def __enter__(self) -> Observer:
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            self.close()
+            raise self._failure
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def wait(self, timeout: float) -> bool:
+        """Until PID 1 and all others are dead and reaped and the account is complete; False when `timeout` seconds were not enough.
+
+        Raises RuntimeError when the observer itself failed meanwhile.
+        """
+        self._over.wait(timeout)
+        if self._failure is not None:
+            raise RuntimeError("the observer failed; its account ends there") from self._failure
+        return self._complete
+
+    def account(self) -> Account:
+        """What has been seen so far. Complete after `wait` said so; valid after `close`."""
+        with self._lock:
+            processes = tuple(tracked.snapshot() for tracked in sorted(self._processes, key=lambda tracked: (tracked.born, tracked.inside or 0)))
+            blind = list(self._blind)
+            if self._lost:
+                blind.append(f"{self._lost} events that the trace buffer had no room for")
+            if self._forgotten:
+                blind.append(f"{self._forgotten} processes that ended longest ago: no more than {self._limit} are remembered")
+            if self._no_pidfd:
+                blind.append("how some ended: no file descriptors were left for pidfds (raise RLIMIT_NOFILE)")
+            if self._no_status:
+                blind.append("wait statuses of some: the kernel tells them of reaped processes since Linux 6.15")
+            return Account("pidfd" if self._tracing is None else "trace", processes, tuple(blind))
+
+    def close(self) -> None:
+        """Ends watching and removes all that was set up. May be called twice."""
+        if self._thread.is_alive():
+            self._stopping = True
+            os.write(self._waker, b"x")
+            self._thread.join()
+        if self._wake >= 0:
+            os.close(self._wake)
+            os.close(self._waker)
+            self._wake = -1
+        if self._tracing is not None:
+            self._tracing.close()
+
+    def _go_blind(self, reason: str) -> None:
+        self._blind.append(f"signals and their senders, and processes that lived for less than {LOOK_EVERY * 1000:.0f} ms: {reason}")
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        poll = select.epoll()
+        try:
+            with self._lock:
+                poll.register(self._wake, select.EPOLLIN)
+                self._poll = poll
+                self._begin()
+            self._ready.set()
+            while not self._stopping and not self._complete:
+                self._turn()
+            if self._complete:
+                # without a pidfd nobody said when; but none outlives PID 1
+                for tracked in self._processes:
+                    tracked.ended = tracked.ended or self._init.ended
+        except BaseException as error:  # raised again in __enter__ or wait
+            self._failure = error
+        finally:
+            for pidfd in list(self._by_pidfd):
+                os.close(pidfd)
+            self._by_pidfd.clear()
+            poll.close()
+            self._ready.set()
+            self._over.set()
+
+    def _begin(self) -> None:
+        """Events first, then the first look: whoever is born in between is seen twice and known once."""
+        if self._tracing is not None:
+            try:
+                self._learn_own_number(self._tracing)
+            except Unavailable as reason:
+                self._tracing.close()
+                self._tracing = None
+                self._go_blind(str(reason))
+            else:
+                self._poll.register(self._tracing.fd, select.EPOLLIN)
+                if not self._same_numbers:
+                    self._blind.append("short-lived processes put in from outside (this observer is in a PID namespace of its own)")
+        self._look()
+        if self._tracing is not None and self._touched:
+            deadline = time.monotonic() + READY_WITHIN
+            while self._touched and time.monotonic() < deadline:
+                self._poll.poll(0.01)
+                self._apply(self._tracing.read())
+        if self._pid not in self._by_pid:
+            raise ProcessLookupError(f"process {self._pid} ended before it could be watched")
+
+    def _learn_own_number(self, tracing: Tracing) -> None:
+        """Proves that the tracepoints work, and shows how they number this thread."""
+        tracing.mark("begin")
+        deadline = time.monotonic() + READY_WITHIN
+        while time.monotonic() < deadline:
+            for event in tracing.read():
+                if isinstance(event, Marked) and event.text.strip() == "begin":
+                    self._own_number = event.thread
+                    if not self._same_numbers:
+                        _drop_sys_resource()
+                    return
+            select.select([tracing.fd], [], [], 0.01)
+        raise Unavailable(f"tracefs showed nothing for {READY_WITHIN:.0f} s")
+
+    def _turn(self) -> None:
+        tracing = self._tracing
+        ready = self._poll.poll(None if tracing and not self._look_again else LOOK_EVERY)
+        with self._lock:
+            if tracing is None or self._look_again:
+                self._look_again = False
+                self._look()
+            if tracing is not None:
+                self._apply(tracing.read())
+            for file, happened in ready:
+                if file in self._by_pidfd:
+                    self._pidfd_spoke(file, happened)
+            self._forget()
+            self._finish()
+
+    def _finish(self) -> None:
+        """Complete when PID 1 is gone, hence all others, and everything that the trace has to say about it has been read."""
+        if self._by_pidfd or self._init.ended is None:
+            return
+        if self._tracing is None:
+            self._complete = True
+        elif not self._mark:
+            self._mark = "end"
+            self._tracing.mark(self._mark)
+        # else: `_apply` completes when it meets the mark
+
+    def _forget(self) -> None:
+        surplus = len(self._processes) - self._limit
+        if surplus <= 0:
+            return
+        ended = [tracked for tracked in self._processes if tracked.ended is not None and tracked.pidfd < 0 and tracked is not self._init]
+        ended.sort(key=lambda tracked: tracked.ended or 0)
+        # a tenth at a time: sorting for each single one would be quadratic
+        gone = set(ended[: surplus + self._limit // 10])
+        self._processes = [tracked for tracked in self._processes if tracked not in gone]
+        self._by_number = {number: tracked for number, tracked in self._by_number.items() if tracked not in gone}
+        self._forgotten += len(gone)
+
+    # --- /proc and pidfds ---
+
+    def _look(self) -> None:
+        """Everybody in the namespace who has no pidfd yet gets one; without tracepoints also new names."""
+        for pid in procfs.members(self._namespace):
+            with suppress(OSError):
+                known = self._by_pid.get(pid)
+                if known is None:
+                    if self._tracing is None:
+                        self._meet(pid, pid)
+                    elif self._same_numbers:
+                        self._meet_threads(pid)
+                    else:
+                        self._ask_number(pid)
+                elif self._tracing is None and known.ended is None:
+                    known.name, known.command = procfs.stat(pid).name, procfs.command(pid)
+
+    def _meet_threads(self, pid: int) -> None:
+        tracked = self._meet(pid, pid)
+        for tid in procfs.threads(pid):
+            self._add_thread(tracked, tid)
+
+    def _ask_number(self, pid: int) -> None:
+        """Writes each thread's oom_score_adj back to it; `Touched` brings its trace number."""
+        asked = {tid for process, tid in self._touched if process == pid}
+        for tid in procfs.threads(pid):
+            if tid in asked:
+                continue
+            path = f"/proc/{pid}/task/{tid}/oom_score_adj"
+            with open(path, "r+", encoding="ascii") as file:
+                value = file.read()
+                self._touched.append((pid, tid))
+                try:
+                    file.seek(0)
+                    file.write(value)
+                    file.flush()
+                except OSError:
+                    self._touched.pop()
+                    raise
+
+    def _meet(self, number: int, pid: int) -> _Tracked:
+        """Process `pid`, whose trace number is `number`, is a member: known from its birth, or met just now."""
+        tracked = self._by_number.get(number)
+        if tracked is None:
+            seen = procfs.stat(pid)
+            tracked = _Tracked(number, seen.born, seen.name, seen.parent)
+            self._by_number[number] = tracked
+            self._processes.append(tracked)
+        if tracked.pidfd >= 0 or tracked.ended is not None:
+            return tracked
+        tracked.pid = pid
+        if pid == self._pid:
+            self._init = tracked
+        self._open(tracked, pid)
+        with suppress(OSError):
+            tracked.inside = procfs.numbers(pid)[self._depth]
+            tracked.command = procfs.command(pid)
+        return tracked
+
+    def _open(self, tracked: _Tracked, pid: int) -> None:
+        try:
+            tracked.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._no_pidfd = True
+            return
+        self._by_pid[pid] = tracked
+        self._by_pidfd[tracked.pidfd] = tracked
+        self._poll.register(tracked.pidfd, select.EPOLLIN)
+
+    def _add_thread(self, tracked: _Tracked, number: int) -> None:
+        tracked.threads.add(number)
+        self._by_number[number] = tracked
+
+    def _pidfd_spoke(self, pidfd: int, happened: int) -> None:
+        """POLLIN: dead. POLLHUP: reaped, and only now the status is there (before, it reads 0)."""
+        tracked = self._by_pidfd[pidfd]
+        if tracked.ended is None:
+            tracked.ended = time.monotonic()
+        if happened & select.EPOLLHUP or not procfs.tells_status():
+            tracked.status = procfs.exit_status(pidfd)
+            self._no_status |= tracked.status is None
+            self._poll.unregister(pidfd)
+            os.close(pidfd)
+            del self._by_pidfd[pidfd]
+            tracked.pidfd = -1
+            if tracked.pid is not None:
+                self._by_pid.pop(tracked.pid, None)
+        else:
+            self._poll.modify(pidfd, 0)  # POLLHUP comes unasked; POLLIN would come for ever
+
+    # --- tracepoints ---
+
+    def _apply(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case Born():
+                    self._born(event)
+                case Renamed():
+                    self._renamed(event)
+                case Exited():
+                    self._exited(event)
+                case Signalled():
+                    self._signalled(event)
+                case Touched():
+                    self._numbered(event)
+                case Marked():
+                    if self._mark and event.thread == self._own_number and event.text.strip() == self._mark:
+                        self._complete = True
+                case Lost():
+                    self._lost += event.events
+                    self._look_again = True
+
+    def _born(self, event: Born) -> None:
+        self._by_number.pop(event.child, None)  # the number of somebody who is gone, used again
+        self._outsiders.pop(event.child, None)
+        parent = self._by_number.get(event.thread)
+        if event.is_thread:
+            if parent is not None:
+                self._add_thread(parent, event.child)
+            return
+        if parent is None:
+            self._born_outside(event)
+            return
+        tracked = _Tracked(event.child, event.time, event.name, parent.pid)
+        self._processes.append(tracked)
+        self._add_thread(tracked, event.child)
+        if self._same_numbers:
+            self._meet(event.child, event.child)
+        else:
+            self._look_again = True
+
+    def _born_outside(self, event: Born) -> None:
+        """A child of somebody outside may still be one of ours: that is what `docker exec` does."""
+        if not self._same_numbers:
+            self._look_again = True
+            return
+        with suppress(OSError):
+            if procfs.namespace(event.child) == self._namespace:
+                self._meet_threads(event.child)
+
+    def _renamed(self, event: Renamed) -> None:
+        tracked = self._by_number.get(event.thread)
+        if tracked is None:
+            self._outsiders[event.thread] = event.name
+            if len(self._outsiders) > _NAMES_KEPT:
+                del self._outsiders[next(iter(self._outsiders))]
+            return
+        if event.thread == tracked.number:
+            tracked.name = event.name
+            if tracked.pidfd >= 0 and tracked.pid is not None:
+                with suppress(OSError):
+                    tracked.command = procfs.command(tracked.pid)
+        if event.thread not in tracked.threads:
+            # exec by a thread that was not the first: the others are gone, and it has taken over the first one's number
+            tracked.threads = {event.thread}
+            tracked.ended = None
+
+    def _exited(self, event: Exited) -> None:
+        tracked = self._by_number.get(event.thread)
+        if tracked is None:
+            return
+        tracked.threads.discard(event.thread)
+        if tracked is self._init:
+            self._init_exits.append(event.thread)
+        if not tracked.threads:
+            tracked.ended = event.time
+        elif event.thread != tracked.number:
+            self._by_number.pop(event.thread)
+
+    def _signalled(self, event: Signalled) -> None:
+        receiver = self._by_number.get(event.receiver)
+        if receiver is None:
+            return
+        sender, pid, name = self._sender(event)
+        received = Signal(event.time, event.number, _FATES.get(event.result, Fate.LOST), sender, pid, name)
+        (receiver.children_ended if event.number == signals.CHLD else receiver.signals).append(received)
+
+    def _sender(self, event: Signalled) -> tuple[Sender, int | None, str]:
+        tracked = self._by_number.get(event.thread)
+        if event.thread in self._init_exits and event.code == SI_KERNEL and event.number == signals.KILL:
+            return Sender.NAMESPACE_END, None, "kernel"
+        if event.code == SI_KERNEL:
+            return Sender.KERNEL, None, "kernel"
+        if tracked is None:
+            name = self._outsiders.get(event.thread, event.thread_name)
+            return Sender.OUTSIDE, event.thread if self._same_numbers else None, name
+        return (Sender.INIT if tracked is self._init else Sender.MEMBER), tracked.pid, tracked.name
+
+    def _numbered(self, event: Touched) -> None:
+        """The answer to `_ask_number`. Its first thread stands for the process; the others follow it."""
+        if event.thread != self._own_number or not self._touched:
+            return
+        pid, tid = self._touched.popleft()
+        with suppress(OSError):
+            if pid == tid:
+                self._add_thread(self._meet(event.touched, pid), event.touched)
+            elif pid in self._by_pid:
+                self._add_thread(self._by_pid[pid], event.touched)
+
+
+def _drop_sys_resource() -> None:
+    """Takes CAP_SYS_RESOURCE from this thread: with it, writing oom_score_adj would also move the floor under it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = struct.pack("=Ii", 0x20080522, 0)
+    data = ctypes.create_string_buffer(24)
+    if libc.capget(header, data):
+        return
+    effective, *others = struct.unpack("=6I", data.raw)
+    libc.capset(header, struct.pack("=6I", effective & ~(1 << 24), *others))

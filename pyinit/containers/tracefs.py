@@ -1,0 +1,237 @@
+"""The kernel's tracepoints for births, names, ends and signals, in a tracefs instance of our own.
+
+An instance has its own buffer, clock and switches, so nothing that anybody else traces is touched, and the traced processes do not
+notice. Two tracepoints are not the obvious ones: task_newtask instead of sched_process_fork, because it tells threads from processes
+(clone_flags); task_rename instead of sched_process_exec, because it also sees prctl(PR_SET_NAME), and because a path of any length
+and content does not belong in a line that is parsed.
+
+Tracepoints number processes as the initial PID namespace does. An observer that lives in another one (a CI job in a container) can
+find out who is who: writing a process's own oom_score_adj back to it changes nothing and fires oom_score_adj_update with its number.
+
+Source: Documentation/trace/ftrace.rst; include/trace/events/{task,sched,signal,oom}.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import tempfile
+from contextlib import suppress
+from typing import NamedTuple
+
+EVENTS = ("task/task_newtask", "task/task_rename", "sched/sched_process_exit", "signal/signal_generate", "oom/oom_score_adj_update")
+BUFFER_KB = 512
+"""For each CPU: some 7,000 events between two reads."""
+
+CLONE_THREAD = 0x10000
+SI_KERNEL = 128
+"""`code` of a signal that the kernel sent of its own accord (asm-generic/siginfo.h)."""
+
+_MNT_DETACH = 2
+_PREFIX = "pyinit-observer-"
+_LONGEST_EVENT = 1024
+
+
+class Unavailable(Exception):
+    """No tracepoints to be had; the message says why."""
+
+
+class Born(NamedTuple):
+    """A new process or thread. All numbers in these events are the initial PID namespace's; `thread` is who did it."""
+
+    time: float
+    thread: int
+    child: int
+    name: str
+    is_thread: bool
+
+
+class Renamed(NamedTuple):
+    """A thread got a name, by exec or by its own wish."""
+
+    time: float
+    thread: int
+    name: str
+
+
+class Exited(NamedTuple):
+    """A thread ended."""
+
+    time: float
+    thread: int
+
+
+class Signalled(NamedTuple):
+    """A signal was generated."""
+
+    time: float
+    thread: int
+    thread_name: str
+    receiver: int
+    number: int
+    code: int
+    result: int
+
+
+class Touched(NamedTuple):
+    """Somebody wrote a thread's oom_score_adj."""
+
+    time: float
+    thread: int
+    touched: int
+
+
+class Marked(NamedTuple):
+    """Somebody wrote to this instance's trace_marker."""
+
+    time: float
+    thread: int
+    text: str
+
+
+class Lost(NamedTuple):
+    """The buffer was full: so many events are missing here."""
+
+    events: int
+
+
+Event = Born | Renamed | Exited | Signalled | Touched | Marked | Lost
+
+# `fields` are matched from the right: names may hold anything, even what looks like the next field
+_LINE = re.compile(r"\s*(?P<name>.*)-(?P<thread>\d+)\s+\[\d+\]\s+(?:\S+\s+)?(?P<time>\d+\.\d+): (?P<event>\w+): (?P<fields>.*)", re.DOTALL)
+_LOST = re.compile(r"CPU:\d+ \[LOST (\d+) EVENTS\]")
+_NEWTASK = re.compile(r"pid=(\d+) comm=(.*) clone_flags=([0-9a-f]+) oom_score_adj=-?\d+", re.DOTALL)
+_RENAME = re.compile(r"(?:pid=(\d+) )?oldcomm=(.*) newcomm=(.*) oom_score_adj=-?\d+", re.DOTALL)
+_EXIT = re.compile(r"comm=(.*) pid=(\d+) prio=\d+(?: group_dead=\w+)?", re.DOTALL)
+_SIGNAL = re.compile(r"sig=(\d+) errno=-?\d+ code=(-?\d+) comm=(.*) pid=(\d+) grp=\d+ res=(\d+)", re.DOTALL)
+_OOM = re.compile(r"pid=(\d+) comm=(.*) oom_score_adj=-?\d+", re.DOTALL)
+
+
+def parse(text: str) -> Event | None:
+    """One line of trace_pipe as an event; None for anything else."""
+    if lost := _LOST.match(text):
+        return Lost(int(lost[1]))
+    if not (line := _LINE.fullmatch(text)):
+        return None
+    time, thread, fields = float(line["time"]), int(line["thread"]), line["fields"]
+    match line["event"]:
+        case "task_newtask" if found := _NEWTASK.fullmatch(fields):
+            return Born(time, thread, int(found[1]), found[2], bool(int(found[3], 16) & CLONE_THREAD))
+        case "task_rename" if found := _RENAME.fullmatch(fields):
+            return Renamed(time, int(found[1] or thread), found[3])
+        case "sched_process_exit" if found := _EXIT.fullmatch(fields):
+            return Exited(time, int(found[2]))
+        case "signal_generate" if found := _SIGNAL.fullmatch(fields):
+            return Signalled(time, thread, line["name"], int(found[4]), int(found[1]), int(found[2]), int(found[5]))
+        case "oom_score_adj_update" if found := _OOM.fullmatch(fields):
+            return Touched(time, thread, int(found[1]))
+        case "tracing_mark_write":
+            return Marked(time, thread, fields)
+    return None
+
+
+class Tracing:
+    """A private instance with the events above switched on. `fd` polls readable when there is something to read."""
+
+    def __init__(self) -> None:
+        """Raises `Unavailable` where this kernel or this user cannot have it."""
+        self._unread = ""
+        self._instances = -1
+        self._instance = -1
+        self.fd = -1
+        self._name = f"{_PREFIX}{os.getpid()}-{id(self):x}"
+        try:
+            self._instances = _open_instances()
+            _remove_leftovers(self._instances)
+            os.mkdir(self._name, dir_fd=self._instances)
+            self._instance = os.open(self._name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._instances)
+            self._put("buffer_size_kb", str(BUFFER_KB))
+            self._put("trace_clock", "mono")
+            self._put("options/irq-info", "0")
+            # older kernels (before 6.1) have no such file, and wake a reader of trace_pipe at once anyway
+            with suppress(FileNotFoundError):
+                self._put("buffer_percent", "0")
+            for event in EVENTS:
+                self._put(f"events/{event}/enable", "1")
+            self.fd = os.open("trace_pipe", os.O_RDONLY | os.O_NONBLOCK, dir_fd=self._instance)
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"no tracepoints ({error.strerror or error}): they need root and tracefs") from error
+
+    def _put(self, name: str, text: str) -> None:
+        file = os.open(name, os.O_WRONLY, dir_fd=self._instance)
+        try:
+            os.write(file, text.encode())
+        finally:
+            os.close(file)
+
+    def mark(self, text: str) -> None:
+        """Writes a line that comes back as `Marked`, after everything that happened before."""
+        self._put("trace_marker", text)
+
+    def read(self) -> list[Event]:
+        """What has happened since the last call, in the order of time; empty when nothing has."""
+        events: list[Event] = []
+        while True:
+            try:
+                data = os.read(self.fd, 65536)
+            except BlockingIOError:
+                return events
+            if not data:
+                return events
+            events += self._split(data.decode("utf-8", "backslashreplace"))
+
+    def _split(self, text: str) -> list[Event]:
+        events: list[Event] = []
+        *lines, self._unread = (self._unread + text).split("\n")
+        start = ""
+        for line in lines:
+            event = parse(start + line)
+            if event is not None:
+                events.append(event)
+                start = ""
+            elif len(start) + len(line) < _LONGEST_EVENT:
+                start += line + "\n"  # a name that holds a newline: the event goes on in the next line
+            else:
+                events.append(Lost(1))
+                start = ""
+        self._unread = start + self._unread
+        return events
+
+    def close(self) -> None:
+        """Removes the instance. May be called twice."""
+        for file in (self.fd, self._instance):
+            if file >= 0:
+                os.close(file)
+        self.fd = self._instance = -1
+        if self._instances >= 0:
+            with suppress(FileNotFoundError):
+                os.rmdir(self._name, dir_fd=self._instances)
+            os.close(self._instances)
+        self._instances = -1
+
+
+def _open_instances() -> int:
+    """The directory of tracefs in which instances are made, mounted for a moment where it is not mounted already."""
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    with suppress(FileNotFoundError):
+        return os.open("/sys/kernel/tracing/instances", flags)
+    libc = ctypes.CDLL(None, use_errno=True)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as place:
+        if libc.mount(b"tracefs", place.encode(), b"tracefs", 0, None):
+            raise OSError(ctypes.get_errno(), "cannot mount tracefs: " + os.strerror(ctypes.get_errno()))
+        try:
+            return os.open(f"{place}/instances", flags)
+        finally:
+            # the open directory keeps the file system; nobody else sees a mount, and none is left if we are killed
+            libc.umount2(place.encode(), _MNT_DETACH)
+
+
+def _remove_leftovers(instances: int) -> None:
+    """Instances of observers that were killed: their names say whose they were; one that is still read is busy."""
+    for name in os.listdir(instances):
+        pid = name.removeprefix(_PREFIX).partition("-")[0]
+        if name.startswith(_PREFIX) and not os.path.exists(f"/proc/{pid}"):
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=instances)

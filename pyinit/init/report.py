@@ -1,0 +1,116 @@
+"""The lines that pyinit prints on stderr, as text or JSON, and the rule that printing one never stops PID 1.
+
+A line is one write of at most 4096 bytes (PIPE_BUF: never torn between two writers, pipe(7)). A reader that does not read must
+not stop the reaper: where the line does not fit it is dropped and counted. O_NONBLOCK would be simpler and is wrong: it belongs
+to the open file description, which the program shares (open(2)). The time stamp of a JSON line is the only wall clock in pyinit.
+"""
+
+import _signal
+import posix
+import select
+import time
+
+from pyinit.init import options, signals
+from pyinit.init.options import ERRORS, WARNINGS
+
+TYPE = False  # typing.TYPE_CHECKING without importing typing
+if TYPE:
+    from collections.abc import Mapping, Sequence
+
+    Value = str | int | bool | None | Sequence["Value"] | Mapping[str, "Value"]
+
+LIMIT = 4096
+STDERR = 2
+ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def json(value: "Value") -> str:
+    """A value as JSON (RFC 8259). The json module would cost PID 1 more than its own code."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return '"' + "".join(ESCAPES.get(c) or (f"\\u{ord(c):04x}" if c < " " else c) for c in value) + '"'
+    if hasattr(value, "items"):
+        return "{" + ",".join(f"{json(key)}:{json(item)}" for key, item in value.items()) + "}"
+    return "[" + ",".join(json(item) for item in value) + "]"
+
+
+def seconds(nanoseconds: int) -> str:
+    """A duration for people: `8.0 s`, `0.03 s`."""
+    tenths = nanoseconds // (100 * options.MILLISECOND)
+    if tenths >= 1 or nanoseconds == 0:
+        return f"{tenths // 10}.{tenths % 10} s"
+    hundredths = nanoseconds // (10 * options.MILLISECOND)
+    return f"0.{hundredths:02d} s" if hundredths else "under 10 ms"
+
+
+def timestamp() -> str:
+    """Now, in UTC, as RFC 3339 with milliseconds."""
+    now = time.time_ns()
+    t = time.gmtime(now // options.SECOND)
+    milliseconds = now % options.SECOND // options.MILLISECOND
+    return f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}.{milliseconds:03d}Z"
+
+
+class Report:
+    """Where lines go. `dropped` counts those that could not be written."""
+
+    __slots__ = ("dropped", "is_json", "verbosity")
+
+    def __init__(self, verbosity: int = WARNINGS, is_json: bool = False) -> None:
+        self.verbosity = verbosity
+        self.is_json = is_json
+        self.dropped = 0
+
+    def say(self, level: int, event: str, text: str, **fields: "Value") -> None:
+        """One line about `event`, unless it is less important than the verbosity asks for."""
+        if level > self.verbosity:
+            return
+        line = self._json(event, text, fields) if self.is_json else f"pyinit: {text}\n".encode()
+        if not write(line if len(line) <= LIMIT else line[: LIMIT - 4] + b"...\n"):
+            self.dropped += 1
+
+    def _json(self, event: str, text: str, fields: "dict[str, Value]") -> bytes:
+        """A whole JSON object however long the fields are: the longest part, the processes, is shortened first."""
+        head: dict[str, Value] = {"ts": timestamp(), "event": event, "message": text}
+        line = json({**head, **fields}).encode() + b"\n"
+        processes = fields.get("processes")
+        while len(line) > LIMIT and isinstance(processes, list) and processes:
+            processes = processes[: len(processes) // 2]
+            head["message"] = text[:1000]
+            line = json({**head, **fields, "processes": processes, "shortened": True}).encode() + b"\n"
+        return line if len(line) <= LIMIT else json({**head, "message": text[:500], "shortened": True}).encode() + b"\n"
+
+    def error(self, text: str) -> None:
+        """The line before pyinit gives up."""
+        self.say(ERRORS, "error", text)
+
+    def warn(self, text: str, **fields: "Value") -> None:
+        """Something that the user can put right."""
+        self.say(WARNINGS, "warning", text, **fields)
+
+
+def write(line: bytes, fd: int = STDERR) -> bool:
+    """Write a line without ever waiting for its reader. False when it was dropped."""
+    try:
+        try:
+            # honours IOCB_NOWAIT on pipes and sockets; the offset -1 means the current position (pwritev2(2))
+            return posix.pwritev(fd, (line,), -1, posix.RWF_NOWAIT) == len(line)
+        except BrokenPipeError:
+            raise
+        except (OSError, AttributeError):  # not on a terminal, an old kernel, or a libc without pwritev2
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            # a pipe is writable when PIPE_BUF bytes fit, so that this write cannot block
+            if not any(events & select.POLLOUT for _, events in poll.poll(0)):
+                return False
+            return posix.write(fd, line) == len(line)
+    except BrokenPipeError:
+        _signal.sigtimedwait((signals.PIPE,), 0)  # the one that our own write raised is not for the program
+        return False
+    except OSError:
+        return False

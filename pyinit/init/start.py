@@ -1,0 +1,116 @@
+"""From a command line to a running engine: the one entry of `pyinit`, `python3 -I -m pyinit` and the launcher.
+
+Whoever calls `start` has blocked every signal before importing it, and passes on the mask that was in force before.
+
+An interpreter that has loaded `site` keeps some 7 MB for itself, one started with `-I -S` 2.4 MB, and PID 1 stays for as long as the
+container does. So pyinit starts the interpreter a second time, under `-I -S`, in the same process: blocked and pending signals
+survive exec (execve(2)), so that none is lost, and the second start costs some 8 ms once. The mask that the program is to get
+travels as an `-X` option, which nobody else reads.
+"""
+
+import _signal
+import posix
+import sys
+import time
+
+TYPE = False  # typing.TYPE_CHECKING without importing typing
+if TYPE:
+    from collections.abc import Iterable
+    from typing import NoReturn
+
+VERSION = "0.1.0"
+
+
+def given_environment() -> "dict[bytes, bytes]":
+    """The environment as it was given to this process.
+
+    In the C locale CPython adds LC_CTYPE to it (PEP 538), even under -I; the program is not to get what nobody set.
+    """
+    environ = dict(posix.environ)
+    if b"LC_CTYPE" in environ:
+        from pyinit.init import forensics
+
+        given = forensics.read("/proc/self/environ", 1 << 24)
+        if given and not any(entry.startswith(b"LC_CTYPE=") for entry in given.split(b"\0")):
+            del environ[b"LC_CTYPE"]
+    return environ
+
+
+def start(mask: "Iterable[int]") -> "NoReturn":
+    """Run pyinit with sys.argv; never returns."""
+    words = [word.encode(sys.getfilesystemencoding(), "surrogateescape") for word in sys.argv[1:]]
+    environ = given_environment()
+    if not (sys.flags.isolated and sys.flags.no_site) and sys.executable:
+        _again(words, environ, mask)
+    posix._exit(run(words, environ, mask))
+
+
+def _again(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int]") -> None:
+    """The same process, the same command line, a lighter interpreter. Returns only where that is impossible: then as we are."""
+    from pyinit.init import signals
+
+    main = __file__.rpartition("/")[0] + "/__main__.py"
+    python = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-X", f"pyinit={signals.mask_of(mask):x}", main]
+    try:
+        posix.execve(sys.executable, [*(word.encode("utf-8", "surrogateescape") for word in python), *words], environ)
+    except OSError:
+        pass
+
+
+def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int]") -> int:
+    """Parse, prepare, spawn, live: pyinit's exit status."""
+    from pyinit.init import engine, options, program, signals
+    from pyinit.init.report import Report
+    from pyinit.init.terminal import Terminal
+
+    parent = posix.getppid()
+    _signal.signal(signals.CHLD, _signal.SIG_DFL)  # an inherited "ignore" would hide every exit
+    engine.fill_descriptors()
+    report = Report()
+    try:
+        policy = options.parse(words, environ)
+    except options.UsageError as error:
+        report.error(str(error))
+        return program.OWN_FAILURE
+    if policy.about:
+        return _about(policy.about)
+    report.verbosity, report.is_json = policy.verbosity, policy.json
+    _name_ourselves()
+    try:
+        reaches_orphans = engine.become_subreaper(policy, report)
+        if policy.parent_death:
+            engine.follow_parent(policy.parent_death, parent, report)
+        terminal = Terminal()
+        report.say(options.INFO, "start", f"pyinit {VERSION}, Python engine, as PID {posix.getpid()}", version=VERSION, engine="python")
+        started = time.monotonic_ns()
+        child = engine.spawn(policy, environ, mask, terminal)
+    except engine.StartError as error:
+        report.error(str(error))
+        return error.status
+    # from here on PID 1 must not die
+    command = [options.show(word) for word in policy.program]
+    report.say(options.INFO, "spawn", f"started {' '.join(command)} as PID {child}", pid=child, command=command)
+    life = engine.Engine(policy, report, terminal, child, started, reaches_orphans)
+    engine.settle(terminal.fd)
+    return life.run()
+
+
+def _name_ourselves() -> None:
+    """`ps` and `top` are to show pyinit, not python3 (proc_pid_comm(5))."""
+    try:
+        fd = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
+        posix.write(fd, b"pyinit")
+        posix.close(fd)
+    except OSError:
+        pass  # cosmetic
+
+
+def _about(what: str) -> int:
+    """--help, --version and --license, on stdout."""
+    from pyinit.init import about
+
+    try:
+        posix.write(1, about.TEXTS[what]().encode())
+    except OSError:
+        return 125
+    return 0
