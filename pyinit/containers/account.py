@@ -5,12 +5,14 @@ Times are seconds of CLOCK_MONOTONIC (what `time.monotonic()` says); PIDs are th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyinit.init import signals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 AT_ONCE = 0.05
 """Seconds within which an end counts as "with PID 1" where no tracepoint says so: PID 1 is reported dead last, about 1 ms later."""
@@ -134,7 +136,12 @@ class Account:
     def _killer_by_time(self, process: Process) -> How:
         """No sender was seen, but some are certain: only outsiders can kill a PID 1, and with it go all the others."""
         init = self.init
-        if init.status is None or signals.term_signal(init.status) != signals.KILL or init.ended is None or process.ended is None:
+        if (
+            init.status is None
+            or signals.term_signal(init.status) != signals.KILL
+            or init.ended is None
+            or process.ended is None
+        ):
             return How.KILLED
         if process.is_init:
             return How.KILLED_FROM_OUTSIDE

@@ -10,8 +10,8 @@ Without tracepoints the observer looks at /proc every 20 ms, and its account say
 Rejected: ptrace (disturbs: a traced PID 1 is not protected from signals as it otherwise is), polling alone (a third of what happens
 in a stop lives for less than a poll), the process connector (no signals, and only in the host's network namespace).
 
-Nothing is done to the target: it is neither stopped nor signalled, and its namespaces are not entered. Memory is bounded: ended
-processes beyond `limit` are forgotten, oldest first, and of each process at most 400 signals are kept.
+Nothing is done to the target: it is neither stopped, signalled nor traced (ptrace), and its namespaces are not entered. Memory is
+bounded: ended processes beyond `limit` are forgotten, oldest first, and of each process at most 400 signals are kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from types import TracebackType
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from pyinit.containers import procfs
 from pyinit.containers.account import Account, Fate, Process, Sender, Signal
@@ -40,12 +41,27 @@ from pyinit.containers.tracefs import (
     Signalled,
     Touched,
     Tracing,
-    Unavailable,
+    UnavailableError,
 )
 from pyinit.init import signals
 
+if TYPE_CHECKING:
+    from types import TracebackType
+
+EXEC_WITHIN = 0.02
+"""Seconds after a new name until the new command line is surely there: in an exec it comes second."""
+
 LOOK_EVERY = 0.02
 """Seconds between two looks at /proc where there are no tracepoints."""
+
+SLOW_LOOK_EVERY = 1.0
+"""The same where there are: for those whom somebody put in from outside otherwise than runc does."""
+
+NUMBER_KEPT = 1.0
+"""Seconds for which a number surely still means the one who ended: the kernel gives all others away first."""
+
+BORN_WITHIN = 0.05
+"""Seconds by which two births of one number are the same: /proc rounds to 10 ms."""
 
 READY_WITHIN = 5.0
 """Seconds that the tracepoints may take to show that they work."""
@@ -54,7 +70,6 @@ INITIAL_NAMESPACE = 0xEFFFFFFC
 """Inode of the initial PID namespace: PROC_PID_INIT_INO, linux/nsfs.h."""
 
 _SIGNALS_KEPT = 200
-_NAMES_KEPT = 1024
 _FATES = {0: Fate.DELIVERED, 1: Fate.IGNORED, 2: Fate.PENDING, 3: Fate.LOST, 4: Fate.DELIVERED}
 """enum of include/trace/events/signal.h; 4 (LOSE_INFO) arrives, only its siginfo is lost."""
 
@@ -80,7 +95,15 @@ class _Tracked:
     def snapshot(self) -> Process:
         received = sorted([*self.children_ended, *self.signals], key=lambda signal: signal.time)
         return Process(
-            self.name, self.command, self.pid, self.inside, self.parent, self.born, self.ended, self.status, tuple(received)
+            self.name,
+            self.command,
+            self.pid,
+            self.inside,
+            self.parent,
+            self.born,
+            self.ended,
+            self.status,
+            tuple(received),
         )
 
 
@@ -125,30 +148,22 @@ class Observer:
         self._init = _Tracked(0, 0.0, "", None)
         self._init_exits: deque[int] = deque(maxlen=64)
         """The threads of PID 1 whose exit began last: who of them sends a SIGKILL is the kernel clearing the namespace."""
-        self._outsiders: dict[int, str] = {}
-        """Names of the processes outside that last took one: an engine's `runc kill` is gone before /proc could tell."""
-
-        self._tracing: Tracing | None = None
-        if trace:
-            try:
-                self._tracing = Tracing()
-            except Unavailable as reason:
-                self._go_blind(str(reason))
-        else:
-            self._go_blind("tracepoints were not asked for")
+        self._tracing = self._open_tracing(trace=trace)
         self._same_numbers = procfs.namespace(os.getpid()) == INITIAL_NAMESPACE
         """Whether tracepoints number processes as we do."""
         self._own_number = -1
         """The watching thread's trace number."""
         self._touched: deque[tuple[int, int]] = deque()
         """(PID, TID) whose trace numbers are on their way, in order."""
-        self._look_again = False
+        self._renames: deque[tuple[float, _Tracked]] = deque()
+        """Whose command line to read once more, and when."""
+        self._next_look = 0.0
         self._mark = ""
-        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
 
-    def __enter__(self) -> Observer:
+    def __enter__(self) -> Self:
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
@@ -156,7 +171,9 @@ class Observer:
             raise self._failure
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def wait(self, timeout: float) -> bool:
@@ -172,12 +189,17 @@ class Observer:
     def account(self) -> Account:
         """What has been seen so far. Complete after `wait` said so; valid after `close`."""
         with self._lock:
-            processes = tuple(tracked.snapshot() for tracked in sorted(self._processes, key=lambda tracked: (tracked.born, tracked.inside or 0)))
+            processes = tuple(
+                tracked.snapshot()
+                for tracked in sorted(self._processes, key=lambda tracked: (tracked.born, tracked.inside or 0))
+            )
             blind = list(self._blind)
             if self._lost:
                 blind.append(f"{self._lost} events that the trace buffer had no room for")
             if self._forgotten:
-                blind.append(f"{self._forgotten} processes that ended longest ago: no more than {self._limit} are remembered")
+                blind.append(
+                    f"{self._forgotten} processes that ended longest ago: no more than {self._limit} are remembered"
+                )
             if self._no_pidfd:
                 blind.append("how some ended: no file descriptors were left for pidfds (raise RLIMIT_NOFILE)")
             if self._no_status:
@@ -188,17 +210,28 @@ class Observer:
         """Ends watching and removes all that was set up. May be called twice."""
         if self._thread.is_alive():
             self._stopping = True
-            os.write(self._waker, b"x")
+            os.eventfd_write(self._wake, 1)
             self._thread.join()
         if self._wake >= 0:
             os.close(self._wake)
-            os.close(self._waker)
             self._wake = -1
         if self._tracing is not None:
             self._tracing.close()
 
+    def _open_tracing(self, *, trace: bool) -> Tracing | None:
+        if not trace:
+            self._go_blind("tracepoints were not asked for")
+            return None
+        try:
+            return Tracing()
+        except UnavailableError as reason:
+            self._go_blind(str(reason))
+            return None
+
     def _go_blind(self, reason: str) -> None:
-        self._blind.append(f"signals and their senders, and processes that lived for less than {LOOK_EVERY * 1000:.0f} ms: {reason}")
+        self._blind.append(
+            f"signals and their senders, and processes that lived for less than {LOOK_EVERY * 1000:.0f} ms: {reason}"
+        )
 
     # --- the thread ---
 
@@ -216,7 +249,7 @@ class Observer:
                 # without a pidfd nobody said when; but none outlives PID 1
                 for tracked in self._processes:
                     tracked.ended = tracked.ended or self._init.ended
-        except BaseException as error:  # raised again in __enter__ or wait
+        except BaseException as error:  # noqa: BLE001 - raised again in __enter__ or wait
             self._failure = error
         finally:
             for pidfd in list(self._by_pidfd):
@@ -227,24 +260,17 @@ class Observer:
             self._over.set()
 
     def _begin(self) -> None:
-        """Events first, then the first look: whoever is born in between is seen twice and known once."""
         if self._tracing is not None:
             try:
                 self._learn_own_number(self._tracing)
-            except Unavailable as reason:
+            except UnavailableError as reason:
                 self._tracing.close()
                 self._tracing = None
                 self._go_blind(str(reason))
-            else:
-                self._poll.register(self._tracing.fd, select.EPOLLIN)
-                if not self._same_numbers:
-                    self._blind.append("short-lived processes put in from outside (this observer is in a PID namespace of its own)")
-        self._look()
-        if self._tracing is not None and self._touched:
-            deadline = time.monotonic() + READY_WITHIN
-            while self._touched and time.monotonic() < deadline:
-                self._poll.poll(0.01)
-                self._apply(self._tracing.read())
+        if self._tracing is None:
+            self._look()
+        else:
+            self._follow_all(self._tracing)
         if self._pid not in self._by_pid:
             raise ProcessLookupError(f"process {self._pid} ended before it could be watched")
 
@@ -253,24 +279,44 @@ class Observer:
         tracing.mark("begin")
         deadline = time.monotonic() + READY_WITHIN
         while time.monotonic() < deadline:
-            for event in tracing.read():
+            for event, _ in tracing.read():
                 if isinstance(event, Marked) and event.text.strip() == "begin":
                     self._own_number = event.thread
                     if not self._same_numbers:
                         _drop_sys_resource()
                     return
-            select.select([tracing.fd], [], [], 0.01)
-        raise Unavailable(f"tracefs showed nothing for {READY_WITHIN:.0f} s")
+            select.select(tracing.files, [], [], 0.01)
+        raise UnavailableError(f"tracefs showed nothing for {READY_WITHIN:.0f} s")
+
+    def _follow_all(self, tracing: Tracing) -> None:
+        """Looks until a look finds no thread that is not followed yet: from then on none is born unseen."""
+        if not self._same_numbers:
+            self._blind.append(
+                "short-lived processes put in from outside (this observer has a PID namespace of its own)"
+            )
+        tracing.start(self._own_number)
+        for file in tracing.files:
+            self._poll.register(file, select.EPOLLIN)
+        deadline = time.monotonic() + READY_WITHIN
+        known = -1
+        while known < len(self._by_number) and time.monotonic() < deadline:
+            known = len(self._by_number)
+            self._look(threads=True)
+            self._apply(tracing.read())
+            while self._touched and time.monotonic() < deadline:
+                self._poll.poll(0.01)
+                self._apply(tracing.read())
 
     def _turn(self) -> None:
-        tracing = self._tracing
-        ready = self._poll.poll(None if tracing and not self._look_again else LOOK_EVERY)
+        wait = LOOK_EVERY if self._tracing is None or self._renames else max(0.0, self._next_look - time.monotonic())
+        ready = self._poll.poll(wait)
         with self._lock:
-            if tracing is None or self._look_again:
-                self._look_again = False
+            if self._tracing is None or time.monotonic() >= self._next_look:
                 self._look()
-            if tracing is not None:
-                self._apply(tracing.read())
+            if self._tracing is not None:
+                self._apply(self._tracing.read())
+            while self._renames and self._renames[0][0] <= time.monotonic():
+                self._read_command(self._renames.popleft()[1])
             for file, happened in ready:
                 if file in self._by_pidfd:
                     self._pidfd_spoke(file, happened)
@@ -283,16 +329,19 @@ class Observer:
             return
         if self._tracing is None:
             self._complete = True
-        elif not self._mark:
+        elif not self._mark:  # `_apply` completes when it comes back
             self._mark = "end"
             self._tracing.mark(self._mark)
-        # else: `_apply` completes when it meets the mark
 
     def _forget(self) -> None:
         surplus = len(self._processes) - self._limit
         if surplus <= 0:
             return
-        ended = [tracked for tracked in self._processes if tracked.ended is not None and tracked.pidfd < 0 and tracked is not self._init]
+        ended = [
+            tracked
+            for tracked in self._processes
+            if tracked.ended is not None and tracked.pidfd < 0 and tracked is not self._init
+        ]
         ended.sort(key=lambda tracked: tracked.ended or 0)
         # a tenth at a time: sorting for each single one would be quadratic
         gone = set(ended[: surplus + self._limit // 10])
@@ -302,34 +351,39 @@ class Observer:
 
     # --- /proc and pidfds ---
 
-    def _look(self) -> None:
-        """Everybody in the namespace who has no pidfd yet gets one; without tracepoints also new names."""
+    def _look(self, *, threads: bool = False) -> None:
+        """Everybody in the namespace who has no pidfd yet gets one.
+
+        Without tracepoints also new names; with them, and `threads`, all threads are followed.
+        """
+        self._next_look = time.monotonic() + SLOW_LOOK_EVERY
         for pid in procfs.members(self._namespace):
             with suppress(OSError):
                 known = self._by_pid.get(pid)
-                if known is None:
-                    if self._tracing is None:
-                        self._meet(pid, pid)
-                    elif self._same_numbers:
-                        self._meet_threads(pid)
-                    else:
-                        self._ask_number(pid)
-                elif self._tracing is None and known.ended is None:
+                if self._tracing is not None:
+                    if known is None or threads:
+                        self._follow(self._tracing, pid)
+                elif known is None:
+                    self._meet(pid, pid)
+                elif known.ended is None:
                     known.name, known.command = procfs.stat(pid).name, procfs.command(pid)
 
-    def _meet_threads(self, pid: int) -> None:
+    def _follow(self, tracing: Tracing, pid: int) -> None:
+        """A member that was not born before our eyes, and its threads."""
+        if not self._same_numbers:
+            self._ask_numbers(pid)
+            return
         tracked = self._meet(pid, pid)
-        for tid in procfs.threads(pid):
+        new = [tid for tid in procfs.threads(pid) if tid not in tracked.threads]
+        tracing.follow(new)
+        for tid in new:
             self._add_thread(tracked, tid)
 
-    def _ask_number(self, pid: int) -> None:
+    def _ask_numbers(self, pid: int) -> None:
         """Writes each thread's oom_score_adj back to it; `Touched` brings its trace number."""
-        asked = {tid for process, tid in self._touched if process == pid}
         for tid in procfs.threads(pid):
-            if tid in asked:
-                continue
-            path = f"/proc/{pid}/task/{tid}/oom_score_adj"
-            with open(path, "r+", encoding="ascii") as file:
+            path = Path(f"/proc/{pid}/task/{tid}/oom_score_adj")
+            with path.open("r+", encoding="ascii") as file:
                 value = file.read()
                 self._touched.append((pid, tid))
                 try:
@@ -396,17 +450,19 @@ class Observer:
 
     # --- tracepoints ---
 
-    def _apply(self, events: list[Event]) -> None:
-        for event in events:
+    def _apply(self, events: list[tuple[Event, bool]]) -> None:
+        for event, by_member in events:
             match event:
                 case Born():
-                    self._born(event)
+                    self._born(event, by_member=by_member)
                 case Renamed():
                     self._renamed(event)
                 case Exited():
                     self._exited(event)
                 case Signalled():
-                    self._signalled(event)
+                    # of a member's signals there are two copies
+                    if by_member or self._member(event.thread, event.time) is None:
+                        self._signalled(event)
                 case Touched():
                     self._numbered(event)
                 case Marked():
@@ -414,52 +470,61 @@ class Observer:
                         self._complete = True
                 case Lost():
                     self._lost += event.events
-                    self._look_again = True
+                    self._next_look = 0.0
 
-    def _born(self, event: Born) -> None:
-        self._by_number.pop(event.child, None)  # the number of somebody who is gone, used again
-        self._outsiders.pop(event.child, None)
-        parent = self._by_number.get(event.thread)
-        if event.is_thread:
-            if parent is not None:
-                self._add_thread(parent, event.child)
-            return
+    def _member(self, number: int, when: float) -> _Tracked | None:
+        """Whose thread that is; somebody who ended a while ago is somebody else by now."""
+        tracked = self._by_number.get(number)
+        if tracked is None or (tracked.ended is not None and when > tracked.ended + NUMBER_KEPT):
+            return None
+        return tracked
+
+    def _born(self, event: Born, *, by_member: bool) -> None:
+        parent = self._member(event.thread, event.time)
         if parent is None:
-            self._born_outside(event)
+            if not by_member:
+                self._born_outside(event)
             return
+        if event.is_thread:
+            self._add_thread(parent, event.child)
+            return
+        known = self._by_number.get(event.child)
+        if known is not None and abs(known.born - event.time) < BORN_WITHIN:
+            return  # a look was faster, or this is the second copy
         tracked = _Tracked(event.child, event.time, event.name, parent.pid)
         self._processes.append(tracked)
         self._add_thread(tracked, event.child)
         if self._same_numbers:
             self._meet(event.child, event.child)
         else:
-            self._look_again = True
+            self._next_look = 0.0
 
     def _born_outside(self, event: Born) -> None:
         """A child of somebody outside may still be one of ours: that is what `docker exec` does."""
         if not self._same_numbers:
-            self._look_again = True
+            self._next_look = 0.0
             return
         with suppress(OSError):
-            if procfs.namespace(event.child) == self._namespace:
-                self._meet_threads(event.child)
+            if self._tracing is not None and procfs.namespace(event.child) == self._namespace:
+                self._follow(self._tracing, event.child)
 
     def _renamed(self, event: Renamed) -> None:
         tracked = self._by_number.get(event.thread)
         if tracked is None:
-            self._outsiders[event.thread] = event.name
-            if len(self._outsiders) > _NAMES_KEPT:
-                del self._outsiders[next(iter(self._outsiders))]
             return
         if event.thread == tracked.number:
             tracked.name = event.name
-            if tracked.pidfd >= 0 and tracked.pid is not None:
-                with suppress(OSError):
-                    tracked.command = procfs.command(tracked.pid)
+            self._read_command(tracked)
+            self._renames.append((time.monotonic() + EXEC_WITHIN, tracked))
         if event.thread not in tracked.threads:
             # exec by a thread that was not the first: the others are gone, and it has taken over the first one's number
             tracked.threads = {event.thread}
             tracked.ended = None
+
+    def _read_command(self, tracked: _Tracked) -> None:
+        with suppress(OSError):
+            if tracked.pidfd >= 0 and tracked.pid is not None:
+                tracked.command = procfs.command(tracked.pid) or tracked.command
 
     def _exited(self, event: Exited) -> None:
         tracked = self._by_number.get(event.thread)
@@ -482,14 +547,13 @@ class Observer:
         (receiver.children_ended if event.number == signals.CHLD else receiver.signals).append(received)
 
     def _sender(self, event: Signalled) -> tuple[Sender, int | None, str]:
-        tracked = self._by_number.get(event.thread)
         if event.thread in self._init_exits and event.code == SI_KERNEL and event.number == signals.KILL:
             return Sender.NAMESPACE_END, None, "kernel"
         if event.code == SI_KERNEL:
             return Sender.KERNEL, None, "kernel"
+        tracked = self._member(event.thread, event.time)
         if tracked is None:
-            name = self._outsiders.get(event.thread, event.thread_name)
-            return Sender.OUTSIDE, event.thread if self._same_numbers else None, name
+            return Sender.OUTSIDE, event.thread if self._same_numbers else None, event.thread_name
         return (Sender.INIT if tracked is self._init else Sender.MEMBER), tracked.pid, tracked.name
 
     def _numbered(self, event: Touched) -> None:
@@ -497,11 +561,12 @@ class Observer:
         if event.thread != self._own_number or not self._touched:
             return
         pid, tid = self._touched.popleft()
+        if self._tracing is not None:
+            self._tracing.follow([event.touched])
         with suppress(OSError):
-            if pid == tid:
-                self._add_thread(self._meet(event.touched, pid), event.touched)
-            elif pid in self._by_pid:
-                self._add_thread(self._by_pid[pid], event.touched)
+            tracked = self._meet(event.touched, pid) if pid == tid else self._by_pid.get(pid)
+            if tracked is not None:
+                self._add_thread(tracked, event.touched)
 
 
 def _drop_sys_resource() -> None:

@@ -6,10 +6,13 @@ import fcntl
 import os
 import struct
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PIDFD_GET_INFO = 0xC040FF0B
 """_IOWR(0xFF, 11, 64 bytes): linux/pidfd.h, struct pidfd_info as of Linux 6.15."""
@@ -28,8 +31,7 @@ class Stat(NamedTuple):
 
 
 def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="backslashreplace") as file:
-        return file.read()
+    return Path(path).read_text(encoding="utf-8", errors="backslashreplace")
 
 
 def stat(pid: int) -> Stat:
@@ -57,12 +59,12 @@ def command(pid: int) -> str:
 
 def namespace(pid: int) -> int:
     """The inode of its PID namespace; still there for a zombie that is not reaped."""
-    return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    return Path(f"/proc/{pid}/ns/pid").stat().st_ino
 
 
 def threads(pid: int) -> list[int]:
     """Its thread IDs, the process's own first."""
-    return sorted((int(name) for name in os.listdir(f"/proc/{pid}/task")), key=lambda tid: (tid != pid, tid))
+    return sorted((int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()), key=lambda tid: (tid != pid, tid))
 
 
 def members(target_namespace: int) -> list[int]:
@@ -87,7 +89,7 @@ def members(target_namespace: int) -> list[int]:
 
 
 def _all_pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
 @cache

@@ -1,7 +1,11 @@
-"""The kernel's tracepoints for births, names, ends and signals, in a tracefs instance of our own.
+"""The kernel's tracepoints for births, names, ends and signals, in two tracefs instances of our own.
 
 An instance has its own buffer, clock and switches, so nothing that anybody else traces is touched, and the traced processes do not
-notice. Two tracepoints are not the obvious ones: task_newtask instead of sched_process_fork, because it tells threads from processes
+notice. One shows all that the followed threads and their descendants do (set_event_pid with event-fork), so that a busy machine
+costs nothing and pushes nothing out of the buffer; the other shows what outsiders do to anybody: their signals, and the children that
+they put into a namespace.
+
+Two tracepoints are not the obvious ones: task_newtask instead of sched_process_fork, because it tells threads from processes
 (clone_flags); task_rename instead of sched_process_exec, because it also sees prctl(PR_SET_NAME), and because a path of any length
 and content does not belong in a line that is parsed.
 
@@ -17,10 +21,26 @@ import ctypes
 import os
 import re
 import tempfile
-from contextlib import suppress
-from typing import NamedTuple
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-EVENTS = ("task/task_newtask", "task/task_rename", "sched/sched_process_exit", "signal/signal_generate", "oom/oom_score_adj_update")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MEMBER_EVENTS = (
+    "task/task_newtask",
+    "task/task_rename",
+    "sched/sched_process_exit",
+    "signal/signal_generate",
+    "oom/oom_score_adj_update",
+)
+OUTSIDER_EVENTS = {
+    # SIGCHLD comes from children alone; it is most of what is sent on a busy machine
+    "signal/signal_generate": "sig != 17",
+    # CLONE_PARENT: how runc and crun put a process into a container
+    "task/task_newtask": "clone_flags & 0x8000",
+}
 BUFFER_KB = 512
 """For each CPU: some 7,000 events between two reads."""
 
@@ -33,7 +53,7 @@ _PREFIX = "pyinit-observer-"
 _LONGEST_EVENT = 1024
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """No tracepoints to be had; the message says why."""
 
 
@@ -91,15 +111,19 @@ class Marked(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The buffer was full: so many events are missing here."""
+    """The buffer was full: so many events are missing, nobody knows from when."""
 
     events: int
+    time: float = 0.0
 
 
 Event = Born | Renamed | Exited | Signalled | Touched | Marked | Lost
 
 # `fields` are matched from the right: names may hold anything, even what looks like the next field
-_LINE = re.compile(r"\s*(?P<name>.*)-(?P<thread>\d+)\s+\[\d+\]\s+(?:\S+\s+)?(?P<time>\d+\.\d+): (?P<event>\w+): (?P<fields>.*)", re.DOTALL)
+_LINE = re.compile(
+    r"\s*(?P<name>.*)-(?P<thread>\d+)\s+\[\d+\]\s+(?:\S+\s+)?(?P<time>\d+\.\d+): (?P<event>\w+): (?P<fields>.*)",
+    re.DOTALL,
+)
 _LOST = re.compile(r"CPU:\d+ \[LOST (\d+) EVENTS\]")
 _NEWTASK = re.compile(r"pid=(\d+) comm=(.*) clone_flags=([0-9a-f]+) oom_score_adj=-?\d+", re.DOTALL)
 _RENAME = re.compile(r"(?:pid=(\d+) )?oldcomm=(.*) newcomm=(.*) oom_score_adj=-?\d+", re.DOTALL)
@@ -132,50 +156,99 @@ def parse(text: str) -> Event | None:
 
 
 class Tracing:
-    """A private instance with the events above switched on. `fd` polls readable when there is something to read."""
+    """Both instances. Nothing is shown before `start`; then each of `files` polls readable when there is something to `read`."""
 
     def __init__(self) -> None:
-        """Raises `Unavailable` where this kernel or this user cannot have it."""
-        self._unread = ""
-        self._instances = -1
-        self._instance = -1
-        self.fd = -1
-        self._name = f"{_PREFIX}{os.getpid()}-{id(self):x}"
+        """Raises `UnavailableError` where this kernel or this user cannot have it."""
+        prefix = f"{_PREFIX}{os.getpid()}-{id(self):x}"
         try:
-            self._instances = _open_instances()
-            _remove_leftovers(self._instances)
-            os.mkdir(self._name, dir_fd=self._instances)
-            self._instance = os.open(self._name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._instances)
-            self._put("buffer_size_kb", str(BUFFER_KB))
-            self._put("trace_clock", "mono")
-            self._put("options/irq-info", "0")
+            with ExitStack() as undo:
+                folder = _open_instances()
+                undo.callback(os.close, folder)
+                _remove_leftovers(folder)
+                self._members = _Instance(folder, f"{prefix}-members")
+                undo.callback(self._members.close)
+                self._members.put("options/event-fork", "1")
+                self._outsiders = _Instance(folder, f"{prefix}-outsiders")
+                undo.callback(self._outsiders.close)
+                self._undo = undo.pop_all()
+        except OSError as error:
+            raise UnavailableError(f"no tracepoints ({error.strerror or error}): they need root and tracefs") from error
+
+    @property
+    def files(self) -> tuple[int, int]:
+        """What to poll."""
+        return self._members.pipe, self._outsiders.pipe
+
+    def start(self, number: int) -> None:
+        """Shows events from now on; `number`, the caller's own thread, is the first to be followed (see `mark`)."""
+        self.follow([number])
+        for event in MEMBER_EVENTS:
+            self._members.put(f"events/{event}/enable", "1")
+        for event, condition in OUTSIDER_EVENTS.items():
+            self._outsiders.put(f"events/{event}/filter", condition)
+            self._outsiders.put(f"events/{event}/enable", "1")
+
+    def follow(self, numbers: Iterable[int]) -> None:
+        """Shows what these threads do, and all that they will give birth to. Who is gone already does no harm."""
+        for number in numbers:
+            self._members.put("set_event_pid", str(number))
+
+    def mark(self, text: str) -> None:
+        """Writes a line that comes back as `Marked`, after everything that happened before."""
+        self._members.put("trace_marker", text)
+
+    def read(self) -> list[tuple[Event, bool]]:
+        """What has happened since the last call, in the order of time, and whether a followed thread did it.
+
+        What a followed thread did to another may come a second time, as if an outsider had done it.
+        """
+        # outsiders first: whoever they turn out to be is then known from what is read second
+        events = [(event, False) for event in self._outsiders.read()]
+        events += [(event, True) for event in self._members.read()]
+        return sorted(events, key=lambda pair: pair[0].time)
+
+    def close(self) -> None:
+        """Removes the instances. May be called twice."""
+        self._undo.close()
+
+
+class _Instance:
+    """One instance of tracefs, empty at first. Raises OSError."""
+
+    def __init__(self, folder: int, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._unread = ""
+        self._directory = self.pipe = -1
+        os.mkdir(name, dir_fd=folder)
+        try:
+            self._directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+            self.put("buffer_size_kb", str(BUFFER_KB))
+            self.put("trace_clock", "mono")
+            self.put("options/irq-info", "0")
             # older kernels (before 6.1) have no such file, and wake a reader of trace_pipe at once anyway
             with suppress(FileNotFoundError):
-                self._put("buffer_percent", "0")
-            for event in EVENTS:
-                self._put(f"events/{event}/enable", "1")
-            self.fd = os.open("trace_pipe", os.O_RDONLY | os.O_NONBLOCK, dir_fd=self._instance)
-        except OSError as error:
+                self.put("buffer_percent", "0")
+            self.pipe = os.open("trace_pipe", os.O_RDONLY | os.O_NONBLOCK, dir_fd=self._directory)
+        except OSError:
             self.close()
-            raise Unavailable(f"no tracepoints ({error.strerror or error}): they need root and tracefs") from error
+            raise
 
-    def _put(self, name: str, text: str) -> None:
-        file = os.open(name, os.O_WRONLY, dir_fd=self._instance)
+    def put(self, name: str, text: str) -> None:
+        """Writes to one of its files."""
+        file = os.open(name, os.O_WRONLY, dir_fd=self._directory)
         try:
             os.write(file, text.encode())
         finally:
             os.close(file)
 
-    def mark(self, text: str) -> None:
-        """Writes a line that comes back as `Marked`, after everything that happened before."""
-        self._put("trace_marker", text)
-
     def read(self) -> list[Event]:
-        """What has happened since the last call, in the order of time; empty when nothing has."""
+        """What is new in trace_pipe."""
         events: list[Event] = []
         while True:
             try:
-                data = os.read(self.fd, 65536)
+                data = os.read(self.pipe, 65536)
             except BlockingIOError:
                 return events
             if not data:
@@ -200,16 +273,10 @@ class Tracing:
         return events
 
     def close(self) -> None:
-        """Removes the instance. May be called twice."""
-        for file in (self.fd, self._instance):
+        for file in (self.pipe, self._directory):
             if file >= 0:
                 os.close(file)
-        self.fd = self._instance = -1
-        if self._instances >= 0:
-            with suppress(FileNotFoundError):
-                os.rmdir(self._name, dir_fd=self._instances)
-            os.close(self._instances)
-        self._instances = -1
+        os.rmdir(self._name, dir_fd=self._folder)
 
 
 def _open_instances() -> int:
@@ -232,6 +299,6 @@ def _remove_leftovers(instances: int) -> None:
     """Instances of observers that were killed: their names say whose they were; one that is still read is busy."""
     for name in os.listdir(instances):
         pid = name.removeprefix(_PREFIX).partition("-")[0]
-        if name.startswith(_PREFIX) and not os.path.exists(f"/proc/{pid}"):
+        if name.startswith(_PREFIX) and not Path(f"/proc/{pid}").exists():
             with suppress(OSError):
                 os.rmdir(name, dir_fd=instances)

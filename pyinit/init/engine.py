@@ -16,12 +16,25 @@ import time
 from pyinit.init import forensics, machine, program, signals
 from pyinit.init.forensics import Look, Process
 from pyinit.init.machine import NO_STATUS, State
-from pyinit.init.options import DEBUG, ERRORS, GROUP, INFO, MILLISECOND, NEVER, SCOPES, SECOND, TREE, WARNINGS, Policy, plan_length, show
+from pyinit.init.options import (
+    DEBUG,
+    GROUP,
+    INFO,
+    MILLISECOND,
+    NEVER,
+    SCOPES,
+    SECOND,
+    TREE,
+    WARNINGS,
+    Policy,
+    plan_length,
+    show,
+)
 from pyinit.init.report import LIMIT, Report, seconds
 from pyinit.init.terminal import Terminal
 
-TYPE = False  # typing.TYPE_CHECKING without importing typing
-if TYPE:
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import NoReturn
 
@@ -57,17 +70,18 @@ def fill_descriptors() -> None:
 
 
 def prctl(option: int, argument: int) -> int:
-    """prctl(2) with one argument; 0 or an errno. `_ctypes` alone is far lighter than ctypes."""
+    """Set one process attribute (man 2 prctl): 0, or an errno. `_ctypes` alone is far lighter than ctypes."""
     import _ctypes
 
     class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]  # generic in the stubs only
         _type_ = "i"
 
-    class Function(_ctypes.CFuncPtr):  # type: ignore[name-defined,misc]  # not in the stubs of every version
+    class Function(_ctypes.CFuncPtr):
         _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
         _restype_ = Int
 
-    function = Function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl"))
+    ourselves = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # the stubs know only names
+    function = Function(_ctypes.dlsym(ourselves, "prctl"))
     return _ctypes.get_errno() if function(option, argument, 0, 0, 0) else 0
 
 
@@ -96,7 +110,9 @@ def follow_parent(signal: int, parent: int, report: Report) -> None:
     try:
         failed = prctl(PR_SET_PDEATHSIG, signal)
     except (ImportError, OSError, AttributeError) as error:
-        raise StartError(program.OWN_FAILURE, f"--parent-death needs _ctypes, which this Python lacks ({error}); leave it out") from None
+        raise StartError(
+            program.OWN_FAILURE, f"--parent-death needs _ctypes, which this Python lacks ({error}); leave it out"
+        ) from None
     if failed:
         report.warn(f"--parent-death {signals.name_of(signal)}: {posix.strerror(failed)}")
     if posix.getppid() != parent:
@@ -123,12 +139,12 @@ def spawn(policy: Policy, environ: "Mapping[bytes, bytes]", mask: "Iterable[int]
             posix.setpgid(0, 0)
             pid = posix.getpid()
             if terminal.take_at_start:
-                posix.tcsetpgrp(0, pid) if terminal.foreground() == terminal.group else None
+                terminal.give(pid)
             _exec(policy, program.environment(environ, us, pid, budget), mask)
         except OSError as error:
             number, file = error.errno or errno.EINVAL, error.filename
             posix.write(writer, b"%d %s" % (number, file if isinstance(file, bytes) else policy.program[0]))
-        except BaseException as error:  # nothing of Python's own may run twice
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nothing of Python's own may run twice
             posix.write(writer, b"%d %s" % (errno.EINVAL, repr(error).encode()))
         posix._exit(program.OWN_FAILURE)
     try:
@@ -141,8 +157,8 @@ def spawn(policy: Policy, environ: "Mapping[bytes, bytes]", mask: "Iterable[int]
     if failure:
         posix.waitpid(child, 0)
         terminal.give_back(child)
-        number, _, file = failure.partition(b" ")
-        raise StartError(*program.explain(int(number), file, policy.program, environ))
+        reason, _, file = failure.partition(b" ")
+        raise StartError(*program.explain(int(reason), file, policy.program, environ))
     return child
 
 
@@ -195,7 +211,9 @@ def _close(fd: int) -> None:
 class Engine:
     """One program and its descendants, from the spawn to the exit."""
 
-    def __init__(self, policy: Policy, report: Report, terminal: Terminal, child: int, started: int, reaches_orphans: bool) -> None:
+    def __init__(
+        self, policy: Policy, report: Report, terminal: Terminal, child: int, started: int, reaches_orphans: bool
+    ) -> None:
         self.policy = policy
         self.report = report
         self.terminal = terminal
@@ -232,22 +250,33 @@ class Engine:
     def run(self) -> int:
         """Live until the machine says EXIT; the exit status of pyinit."""
         while not self.is_done:
-            # the one blocking call: no tick, and a deadline only while one is running
-            if self.state.deadline == NEVER:
-                info = _signal.sigwaitinfo(signals.ALL)
-            else:
-                left = max(self.state.deadline - time.monotonic_ns(), 0)
-                info = _signal.sigtimedwait(signals.ALL, left / SECOND)
-            if info is None or info.si_signo == signals.CHLD:
-                self.reap()
-            else:
-                self._note_signal(info.si_signo)
-                self.feed((machine.SIGNAL, info.si_signo))
-            if not self.is_done and time.monotonic_ns() >= self.state.deadline:
-                self.reap()  # who has ended in time is not to be killed for it
-                if not self.is_done and time.monotonic_ns() >= self.state.deadline:
-                    self.feed((machine.TIMEOUT, 0))
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the container
+                self.report.warn(f"internal error, going on: {error!r}; please report it")
         return self.code
+
+    def _turn(self) -> None:
+        """Sleep until something happens, and see to it."""
+        # the one blocking call: no tick, and a deadline only while one is running
+        info: _signal.struct_siginfo | None
+        if self.state.deadline == NEVER:
+            info = _signal.sigwaitinfo(signals.ALL)
+        else:
+            left = max(self.state.deadline - time.monotonic_ns(), 0)
+            info = _signal.sigtimedwait(signals.ALL, left / SECOND)
+        if info is None or info.si_signo == signals.CHLD:
+            self.reap()
+        else:
+            self._note_signal(info.si_signo)
+            self.feed((machine.SIGNAL, info.si_signo))
+        if self._is_late():
+            self.reap()  # who has ended in time is not to be killed for it
+            if self._is_late():
+                self.feed((machine.TIMEOUT, 0))
+
+    def _is_late(self) -> bool:
+        return not self.is_done and time.monotonic_ns() >= self.state.deadline
 
     def feed(self, event: "tuple[int, int]") -> None:
         """One event through the machine, and what it leads to."""
@@ -270,9 +299,13 @@ class Engine:
             elif verb == machine.DRAIN:
                 self.stop_signal = action[1]
                 text = f"{signals.name_of(action[1])} is held back for {seconds(self.policy.drain)} (--drain)"
-                self.report.say(INFO, "drain", text, signal=signals.name_of(action[1]), ms=self.policy.drain // MILLISECOND)
+                self.report.say(
+                    INFO, "drain", text, signal=signals.name_of(action[1]), ms=self.policy.drain // MILLISECOND
+                )
             elif verb == machine.DROP:
-                self.report.say(DEBUG, "signal", f"{signals.name_of(action[1])} dropped", signal=signals.name_of(action[1]))
+                self.report.say(
+                    DEBUG, "signal", f"{signals.name_of(action[1])} dropped", signal=signals.name_of(action[1])
+                )
         if found_nobody:
             self.feed((machine.NOBODY, 0))
 
@@ -323,7 +356,9 @@ class Engine:
             self.report.say(level, "reap", text, pid=pid, status=signals.ended_how(status))
 
     def _program_stopped(self, signal: int) -> None:
-        self.report.say(DEBUG, "signal", f"{self.name} was stopped by {signals.name_of(signal)}", signal=signals.name_of(signal))
+        self.report.say(
+            DEBUG, "signal", f"{self.name} was stopped by {signals.name_of(signal)}", signal=signals.name_of(signal)
+        )
         if self.state.phase != machine.RUNNING:
             self.terminal.resume(self.group)  # a shutdown is running: nobody is to sleep through it
         else:
@@ -423,7 +458,9 @@ class Engine:
         except ProcessLookupError:
             pass  # it is a zombie that we reap next
         except OSError as error:
-            self.report.warn(f"cannot send {signals.name_of(number)} to {child} {self.name}: {self._not_allowed(error)}")
+            self.report.warn(
+                f"cannot send {signals.name_of(number)} to {child} {self.name}: {self._not_allowed(error)}"
+            )
 
     def send(self, p: Process, number: int) -> bool:
         """A signal to one process, through a pidfd opened before its identity is read again: never to whoever reuses its pid."""
@@ -442,14 +479,17 @@ class Engine:
                 _signal.pidfd_send_signal(fd, number)
             else:
                 posix.kill(p.pid, number)
-            return True
         except ProcessLookupError:
             return False
         except OSError as error:
             if p.identity not in self.refused:
                 self.refused.add(p.identity)
-                self.report.warn(f"cannot send {signals.name_of(number)} to {p.pid} {forensics.label(p)}: {self._not_allowed(error)}")
+                self.report.warn(
+                    f"cannot send {signals.name_of(number)} to {p.pid} {forensics.label(p)}: {self._not_allowed(error)}"
+                )
             return False
+        else:
+            return True
         finally:
             if fd >= 0:
                 _close(fd)
@@ -485,7 +525,9 @@ class Engine:
             grace = seconds(self.policy.plan[0][1])
             hint = f"; nobody chose the {grace}: more is given by --grace 25s or PYINIT_GRACE=25s, and a longer docker stop -t"
         fields: list[Value] = [look.fields() for look in killed]
-        self.report.say(WARNINGS, "escalate", text + hint, after_ms=waited // MILLISECOND, signal="SIGKILL", processes=fields)
+        self.report.say(
+            WARNINGS, "escalate", text + hint, after_ms=waited // MILLISECOND, signal="SIGKILL", processes=fields
+        )
         self.last_words.append(text)
 
     def leave(self) -> None:
@@ -536,18 +578,26 @@ class Engine:
     def _try_termination_log(self) -> None:
         """Warn now, not when nobody reads any more."""
         try:
-            _close(posix.open(self.termination_log, posix.O_WRONLY | posix.O_CREAT | posix.O_NONBLOCK | posix.O_CLOEXEC, 0o644))
+            _close(
+                posix.open(
+                    self.termination_log, posix.O_WRONLY | posix.O_CREAT | posix.O_NONBLOCK | posix.O_CLOEXEC, 0o644
+                )
+            )
         except OSError as error:
             self._cannot_write(error)
 
     def _cannot_write(self, error: OSError) -> None:
         name = show(self.termination_log)
-        self.report.warn(f"--termination-log {name}: {error.strerror}; name a file that UID {posix.geteuid()} can write, or leave it out")
+        self.report.warn(
+            f"--termination-log {name}: {error.strerror}; name a file that UID {posix.geteuid()} can write, or leave it out"
+        )
 
     def _write_termination_log(self, text: str) -> None:
         """At most 4096 bytes (what the kubelet reads), and only if the program left the file empty: its own word comes first."""
         try:
-            fd = posix.open(self.termination_log, posix.O_WRONLY | posix.O_CREAT | posix.O_NONBLOCK | posix.O_CLOEXEC, 0o644)
+            fd = posix.open(
+                self.termination_log, posix.O_WRONLY | posix.O_CREAT | posix.O_NONBLOCK | posix.O_CLOEXEC, 0o644
+            )
         except OSError as error:
             self._cannot_write(error)
             return
@@ -572,4 +622,7 @@ def _absolute(path: bytes) -> bytes:
     """A path that still holds after PID 1 has moved to /."""
     if not path or path.startswith(b"/"):
         return path
-    return posix.getcwdb() + b"/" + path
+    try:
+        return posix.getcwdb() + b"/" + path
+    except OSError:
+        return path  # the working directory is gone: writing there fails, and that is said

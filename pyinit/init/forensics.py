@@ -10,8 +10,8 @@ import posix
 from pyinit.init import signals
 from pyinit.init.options import show
 
-TYPE = False  # typing.TYPE_CHECKING without importing typing
-if TYPE:
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Final
 
@@ -221,7 +221,9 @@ def label(p: Process) -> str:
         for word in command(p.pid)[1:]:
             if not word.startswith(b"-"):
                 script = word.rpartition(b"/")[2]
-                return show(p.name) if b" " in word or b"\n" in word or not script else show(p.name + b" " + script[:40])
+                return (
+                    show(p.name) if b" " in word or b"\n" in word or not script else show(p.name + b" " + script[:40])
+                )
             if word == b"-c":
                 break
     return show(p.name)

@@ -2,7 +2,7 @@
 
 `step(policy, state, event, now)` gives the next state and what the hands must do. `TABLE` is the whole behaviour: for each phase
 and event the rows are tried from the top and the first whose guard holds is taken. The C engine is generated from the same table,
-and `tests/unit/checker.py` proves the invariants over its complete reachable state space.
+and `tests/support/checker.py` proves the invariants over its complete reachable state space.
 
 Rejected: callbacks per signal (the order of events is then nowhere), one coroutine per shutdown (cannot be enumerated, and has no
 twin in C), a timer per step (one deadline is enough: there is always one thing to wait for next).
@@ -14,8 +14,8 @@ killed who was not asked. Times are nanoseconds of any monotonic clock; the mach
 from pyinit.init import signals
 from pyinit.init.options import AS_IT_CAME, NEVER, TREE, Policy, later, plan_length
 
-TYPE = False  # typing.TYPE_CHECKING without importing typing
-if TYPE:
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
@@ -268,8 +268,15 @@ def linger(m: Moment) -> "tuple[State, list[Action]]":
 
 
 def outlive(m: Moment) -> "tuple[State, list[Action]]":
-    """The program has ended and `--wait all` stays. Where the plan is running, those it has not reached yet are asked now."""
-    return m.state.but(status=m.argument), [(ASK_REST,)] if m.state.phase == STOPPING else []
+    """The program has ended and `--wait all` stays."""
+    return m.state.but(status=m.argument), []
+
+
+def outlive_plan(m: Moment) -> "tuple[State, list[Action]]":
+    """The same while the plan runs: those it has not reached yet are asked now, and have at least `fair`."""
+    fair = later(m.now, min(m.policy.linger, m.policy.fair))
+    deadline, plan_end = max(m.state.deadline, fair), max(m.state.plan_end, fair)
+    return m.state.but(status=m.argument, deadline=deadline, plan_end=plan_end), [(ASK_REST,)]
 
 
 def record(m: Moment) -> "tuple[State, list[Action]]":
@@ -328,14 +335,14 @@ def finish(m: Moment) -> "tuple[State, list[Action]]":
 
 # --- the table ---
 
-if TYPE:
+if TYPE_CHECKING:
     Row = tuple[int, int, Callable[[Moment], bool], int | None, Callable[[Moment], tuple[State, list[Action]]]]
 
 SAME = None
 """The phase stays."""
 
+# fmt: off
 TABLE: "tuple[Row, ...]" = (
-    # fmt: off
     # phase     event    guard            next       effect        what happened
     (RUNNING,   SIGNAL,  is_dropped,      SAME,      drop),
     (RUNNING,   SIGNAL,  drains,          DRAINING,  drain),       # docker stop, with --drain
@@ -359,7 +366,7 @@ TABLE: "tuple[Row, ...]" = (
     (STOPPING,  TIMEOUT, is_all_over,     KILLING,   kill_only),   # grace is over, with --linger 0
     (STOPPING,  TIMEOUT, is_plan_over,    LINGERING, kill),        # grace is over
     (STOPPING,  TIMEOUT, always,          SAME,      advance),     # TERM:8s is over, INT comes next
-    (STOPPING,  ENDED,   waits_for_all,   SAME,      outlive),
+    (STOPPING,  ENDED,   waits_for_all,   SAME,      outlive_plan),
     (STOPPING,  ENDED,   leaves_at_once,  DONE,      finish),
     (STOPPING,  ENDED,   always,          LINGERING, linger),      # the program stopped in time, others are left
 
@@ -376,14 +383,18 @@ TABLE: "tuple[Row, ...]" = (
     (KILLING,   TIMEOUT, always,          SAME,      sweep),
     (KILLING,   ENDED,   leaves_at_once,  DONE,      finish),
     (KILLING,   ENDED,   always,          SAME,      record),
-    # fmt: on
 )
 """What every phase shares is in COMMON: EMPTY ends it, NOBODY and a late TIMEOUT change nothing."""
+# fmt: on
 
 COMMON: "tuple[Row, ...]" = tuple(
     row
     for phase in range(DONE)
-    for row in ((phase, EMPTY, always, DONE, finish), (phase, NOBODY, always, SAME, stay), (phase, TIMEOUT, always, SAME, stay))
+    for row in (
+        (phase, EMPTY, always, DONE, finish),
+        (phase, NOBODY, always, SAME, stay),
+        (phase, TIMEOUT, always, SAME, stay),
+    )
 )
 
 

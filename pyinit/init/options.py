@@ -8,8 +8,8 @@ Every duration is in nanoseconds, an int; NEVER stands for infinity.
 
 from pyinit.init import signals
 
-TYPE = False  # typing.TYPE_CHECKING without importing typing
-if TYPE:
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final, NoReturn
 
@@ -42,18 +42,18 @@ class Option:
 
     __slots__ = ("default", "env", "help", "long", "section", "short", "value")
 
-    def __init__(self, section: str, short: str, long: str, value: str, env: str, default: str, help: str) -> None:
+    def __init__(self, section: str, short: str, long: str, value: str, env: str, default: str, text: str) -> None:
         self.section: Final = section
         self.short: Final = short
         self.long: Final = long
         self.value: Final = value
         self.env: Final = env
         self.default: Final = default
-        self.help: Final = help
+        self.help: Final = text
 
 
+# fmt: off
 OPTIONS = (
-    # fmt: off
     Option("Stopping", "t", "grace", "D", "PYINIT_GRACE", "8s, in Kubernetes 28s",
            "from forwarding the stop signal to SIGKILL; the same as --stop =:D,KILL. 'infinity' never kills, '0' kills at once"),
     Option("Stopping", "", "stop", "PLAN", "PYINIT_STOP", "=:8s,KILL",
@@ -96,8 +96,8 @@ OPTIONS = (
     Option("About", "h", "help", "", "", "", "print this help"),
     Option("About", "V", "version", "", "", "", "print the version and the engine"),
     Option("About", "l", "license", "", "", "", "print the licence"),
-    # fmt: on
 )
+# fmt: on
 
 
 class Policy:
@@ -162,7 +162,7 @@ class Policy:
             if name != "self":
                 object.__setattr__(self, name, value)
 
-    if TYPE:
+    if TYPE_CHECKING:
         about: str
         plan: tuple[tuple[int, int], ...]
         grace_chosen: bool
@@ -200,7 +200,7 @@ class Policy:
 
 def later(instant: int, duration: int) -> int:
     """The instant that comes `duration` after `instant`; NEVER stays NEVER."""
-    return NEVER if duration == NEVER or instant == NEVER else min(instant + duration, NEVER)
+    return NEVER if NEVER in (duration, instant) else min(instant + duration, NEVER)
 
 
 def plan_length(plan: "Sequence[tuple[int, int]]") -> int:
@@ -218,7 +218,8 @@ def show(word: "bytes | str") -> str:
     raw = word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
     text = raw.decode("utf-8", "backslashreplace")
     return "".join(
-        c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else c.encode("unicode_escape").decode()
+        for c in text
     )
 
 
@@ -266,7 +267,7 @@ def _catchable(where: str, text: str) -> int:
 
 
 def _plan(where: str, text: str) -> "tuple[tuple[int, int], ...]":
-    steps = []
+    steps: list[tuple[int, int]] = []
     words = text.split(",")
     for position, word in enumerate(words):
         name, colon, length = word.partition(":")
@@ -274,7 +275,9 @@ def _plan(where: str, text: str) -> "tuple[tuple[int, int], ...]":
         number = AS_IT_CAME if name == "=" else _signal(where, name)
         if number == signals.KILL:
             if not last:
-                raise UsageError(f"{where}: KILL must come last, nothing is left to do after it; write for example TERM:8s,KILL")
+                raise UsageError(
+                    f"{where}: KILL must come last, nothing is left to do after it; write for example TERM:8s,KILL"
+                )
             if colon:
                 raise UsageError(f"{where}: KILL takes no duration; write KILL")
             # with nothing before it, KILL is the plan of --grace 0: told, and killed at once
@@ -284,7 +287,9 @@ def _plan(where: str, text: str) -> "tuple[tuple[int, int], ...]":
         elif last:
             steps.append((number, NEVER))
         else:
-            raise UsageError(f"{where}: '{show(word)}' needs a duration before the next step; write for example {show(word)}:8s")
+            raise UsageError(
+                f"{where}: '{show(word)}' needs a duration before the next step; write for example {show(word)}:8s"
+            )
     return tuple(steps)
 
 
@@ -293,7 +298,9 @@ def _rewrite(where: str, text: str) -> "list[tuple[int, int]]":
     for word in text.split(","):
         arrives, colon, sent = word.partition(":")
         if not colon:
-            raise UsageError(f"{where}: '{show(word)}' is no pair of signals; write for example TERM:QUIT, or HUP:0 to drop it")
+            raise UsageError(
+                f"{where}: '{show(word)}' is no pair of signals; write for example TERM:QUIT, or HUP:0 to drop it"
+            )
         number = 0 if sent == "0" else _signal(where, sent)
         if number == signals.KILL:
             raise UsageError(f"{where}: SIGKILL is for the plan; write --grace 0 to kill at once")
@@ -304,12 +311,12 @@ def _rewrite(where: str, text: str) -> "list[tuple[int, int]]":
 def _expect(where: str, text: str) -> "list[int]":
     codes = []
     for word in text.split(","):
-        if word.isascii() and word.isdigit():
-            code = int(word) if len(word) <= 3 else 256
-        else:
-            code = 128 + (signals.number_of(word) or 128)
+        is_number = word.isascii() and word.isdigit() and len(word) <= 3
+        code = int(word) if is_number else 128 + (signals.number_of(word) or 128)
         if code > 255:
-            raise UsageError(f"{where}: '{show(word)}' is no exit status; write 0 to 255, or a signal such as TERM for 143")
+            raise UsageError(
+                f"{where}: '{show(word)}' is no exit status; write 0 to 255, or a signal such as TERM for 143"
+            )
         if code == 125:
             raise UsageError(f"{where}: 125 means that pyinit itself failed and is never remapped; name another status")
         codes.append(code)
@@ -428,7 +435,9 @@ def parse(argv: "Sequence[bytes]", environ: "Mapping[bytes, bytes]") -> Policy:
     fields: dict[str, object] = {}
     grace, stop = last("grace"), last("stop")
     if grace and stop and ("grace" in given) == ("stop" in given):
-        raise UsageError("PYINIT_GRACE and PYINIT_STOP exclude each other; write the duration into the plan: TERM:8s,KILL")
+        raise UsageError(
+            "PYINIT_GRACE and PYINIT_STOP exclude each other; write the duration into the plan: TERM:8s,KILL"
+        )
     if stop and "grace" not in given:
         plan = _plan(*stop)
     elif grace:
@@ -465,7 +474,9 @@ def _scopes(fields: "dict[str, object]", scope: "tuple[str, str] | None", given:
     reach = _choice(*scope, SCOPES) if scope else GROUP
     if "child" in given:
         if "scope" in given and reach != CHILD:
-            raise UsageError(f"-c and --scope {SCOPES[reach]} exclude each other; -c sends every signal to the program alone")
+            raise UsageError(
+                f"-c and --scope {SCOPES[reach]} exclude each other; -c sends every signal to the program alone"
+            )
         reach = CHILD
     if "group" in given:
         if "scope" in given and reach == CHILD:
@@ -503,7 +514,7 @@ def _reporting(fields: "dict[str, object]", given: "Mapping[str, Sequence[object
             fields["verbosity"] = _choice(where, text, ("0", "1", "2", "3"))
 
 
-if TYPE:
+if TYPE_CHECKING:
     from collections.abc import Callable
 
     _Values = Callable[[str], list[tuple[str, str]]]

@@ -10,8 +10,8 @@ import posix
 from pyinit.init import forensics
 from pyinit.init.options import show
 
-TYPE = False  # typing.TYPE_CHECKING without importing typing
-if TYPE:
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
@@ -21,12 +21,23 @@ DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND, NOT_EXECUTABLE, OWN_FAILURE = 127, 126, 125
 """Exit statuses of what never started (POSIX, "Exit Status for Commands"; 125 as coreutils' env and timeout)."""
 
-SEARCHED_ON = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENODEV, errno.ETIMEDOUT, errno.ESTALE)
+SEARCHED_ON = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EACCES,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENODEV,
+    errno.ETIMEDOUT,
+    errno.ESTALE,
+)
 
-MACHINES = {
-    # e_machine of the ELF header (elf.h), as `uname -m` names it
-    3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64", 258: "loongarch64",
-}  # fmt: skip
+# fmt: off
+MACHINES = {  # e_machine of the ELF header (elf.h), as `uname -m` names it
+    3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64",
+    258: "loongarch64",
+}
+# fmt: on
 
 
 def candidates(name: bytes, environ: "Mapping[bytes, bytes]") -> "list[bytes]":
@@ -36,9 +47,11 @@ def candidates(name: bytes, environ: "Mapping[bytes, bytes]") -> "list[bytes]":
     return [(entry or b".") + b"/" + name for entry in environ.get(b"PATH", DEFAULT_PATH).split(b":")]
 
 
-def execute(words: "Sequence[bytes]", environ: "Mapping[bytes, bytes]") -> "NoReturn":
+def execute(words: "tuple[bytes, ...]", environ: "Mapping[bytes, bytes]") -> "NoReturn":
     """Become the program. Raises OSError, with the file that it is about, when none of the candidates can be executed."""
     failure = OSError(errno.ENOENT, "", words[0])
+    if not words[0]:
+        raise failure  # posix.execve would call an empty argv[0] a ValueError
     for file in candidates(words[0], environ):
         try:
             posix.execve(file, words, environ)
@@ -71,9 +84,12 @@ def explain(number: int, file: bytes, words: "Sequence[bytes]", environ: "Mappin
             ending = ", the file has Windows line endings" if b"\r\n" in head[:256] else ""
             return NOT_FOUND, f"cannot run {show(file)}: its interpreter {interpreter} is not in this image{ending}"
         if head.startswith(b"\x7fELF"):
-            return NOT_FOUND, f"cannot run {show(file)}: its dynamic loader {_loader(head)} is not in this image (glibc or musl?)"
+            return (
+                NOT_FOUND,
+                f"cannot run {show(file)}: its dynamic loader {_loader(head)} is not in this image (glibc or musl?)",
+            )
         if b"/" in words[0]:
-            return NOT_FOUND, f"cannot run {name}: no such file; the working directory is {show(posix.getcwd())}"
+            return NOT_FOUND, f"cannot run {name}: no such file; the working directory is {_working_directory()}"
         where = environ.get(b"PATH")
         looked = show(where) if where is not None else f"{show(DEFAULT_PATH)}, since PATH is not set"
         return NOT_FOUND, f"cannot run {name}: not found in {looked}; install it, or write its full path"
@@ -84,11 +100,24 @@ def explain(number: int, file: bytes, words: "Sequence[bytes]", environ: "Mappin
             machine = _number(head, 18, 2)
             built, here = MACHINES.get(machine, f"machine {machine}"), posix.uname().machine
             if built != here:
-                return NOT_EXECUTABLE, f"cannot run {show(file)}: built for {built}, this machine is {here}; pull the image for {here}"
-        return NOT_EXECUTABLE, f"cannot run {show(file)}: its format is not one that this machine executes; a script begins with #!"
+                return (
+                    NOT_EXECUTABLE,
+                    f"cannot run {show(file)}: built for {built}, this machine is {here}; pull the image for {here}",
+                )
+        return (
+            NOT_EXECUTABLE,
+            f"cannot run {show(file)}: its format is not one that this machine executes; a script begins with #!",
+        )
     if number == errno.ENOTDIR:
         return NOT_EXECUTABLE, f"cannot run {name}: a part of the path is not a directory"
     return NOT_EXECUTABLE, f"cannot run {show(file)}: {posix.strerror(number)}"
+
+
+def _working_directory() -> str:
+    try:
+        return show(posix.getcwdb())
+    except OSError:
+        return "gone: it was deleted; write WORKDIR /"
 
 
 def _no_access(path: str) -> str:
@@ -120,9 +149,7 @@ def _loader(head: bytes) -> str:
     return "(unknown)"
 
 
-def environment(
-    environ: "Mapping[bytes, bytes]", parent: int, child: int, budget: int | None
-) -> "dict[bytes, bytes]":
+def environment(environ: "Mapping[bytes, bytes]", parent: int, child: int, budget: int | None) -> "dict[bytes, bytes]":
     """What the program gets: what pyinit was given, with what would be untrue for it put right.
 
     LISTEN_PID and WATCHDOG_PID name the process they are meant for (sd_listen_fds(3), sd_watchdog_enabled(3)); when that was

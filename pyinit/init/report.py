@@ -13,8 +13,8 @@ import time
 from pyinit.init import options, signals
 from pyinit.init.options import ERRORS, WARNINGS
 
-TYPE = False  # typing.TYPE_CHECKING without importing typing
-if TYPE:
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     Value = str | int | bool | None | Sequence["Value"] | Mapping[str, "Value"]

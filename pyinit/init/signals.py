@@ -5,16 +5,16 @@ Rejected: the `signal` module (its enum costs 5 ms and 0.9 MB, its reversed name
 RTMIN is 34 here whatever libc says: that is how Docker and systemd count.
 """
 
-TYPE = False  # typing.TYPE_CHECKING without importing typing
-if TYPE:
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# fmt: off
 NAMES = (
-    # fmt: off
     "0", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
     "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    # fmt: on
 )
+# fmt: on
 ALIASES = {"IOT": 6, "CLD": 17, "POLL": 29, "RTMIN": 34, "RTMAX": 64}
 
 HUP, INT, QUIT, KILL, PIPE, TERM = 1, 2, 3, 9, 13, 15

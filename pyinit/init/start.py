@@ -13,8 +13,8 @@ import posix
 import sys
 import time
 
-TYPE = False  # typing.TYPE_CHECKING without importing typing
-if TYPE:
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import NoReturn
 
@@ -24,14 +24,17 @@ VERSION = "0.1.0"
 def given_environment() -> "dict[bytes, bytes]":
     """The environment as it was given to this process.
 
-    In the C locale CPython adds LC_CTYPE to it (PEP 538), even under -I; the program is not to get what nobody set.
+    In the C locale CPython sets LC_CTYPE in it (PEP 538), even under -I; the program is not to get what nobody set.
     """
     environ = dict(posix.environ)
     if b"LC_CTYPE" in environ:
         from pyinit.init import forensics
 
-        given = forensics.read("/proc/self/environ", 1 << 24)
-        if given and not any(entry.startswith(b"LC_CTYPE=") for entry in given.split(b"\0")):
+        given = forensics.read("/proc/self/environ", 1 << 24).split(b"\0")
+        original = [entry.removeprefix(b"LC_CTYPE=") for entry in given if entry.startswith(b"LC_CTYPE=")]
+        if original:
+            environ[b"LC_CTYPE"] = original[0]
+        elif len(given) > 1:
             del environ[b"LC_CTYPE"]
     return environ
 
@@ -81,7 +84,13 @@ def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int
         if policy.parent_death:
             engine.follow_parent(policy.parent_death, parent, report)
         terminal = Terminal()
-        report.say(options.INFO, "start", f"pyinit {VERSION}, Python engine, as PID {posix.getpid()}", version=VERSION, engine="python")
+        report.say(
+            options.INFO,
+            "start",
+            f"pyinit {VERSION}, Python engine, as PID {posix.getpid()}",
+            version=VERSION,
+            engine="python",
+        )
         started = time.monotonic_ns()
         child = engine.spawn(policy, environ, mask, terminal)
     except engine.StartError as error:

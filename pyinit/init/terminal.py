@@ -11,8 +11,8 @@ import posix
 
 from pyinit.init import forensics, signals
 
-TYPE = False  # typing.TYPE_CHECKING without importing typing
-if TYPE:
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
     from typing import Final
 
 FIFO = 0o010000

@@ -1,0 +1,437 @@
+"""The observer, on real processes in a private PID namespace: each way to end, each sender, told apart.
+
+The guest is PID 1 of the namespace. It does one step for each SIGUSR1, so that a test says when; SIGTERM ends it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyinit.containers import procfs, tracefs
+from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
+from pyinit.containers.observer import Observer
+from support import processes
+from support.runs import NAMESPACE, Run, number, python
+from support.waiting import until
+
+Start = Callable[..., Run]
+
+pytestmark = pytest.mark.usefixtures("as_root")
+needs_tracing = pytest.mark.usefixtures("tracing")
+
+GUEST = """
+block()
+
+def child(name, body):
+    pid = os.fork()
+    if pid == 0:
+        body()
+        os._exit(0)
+    say(name, pid)
+    return pid
+
+def wait(*numbers):
+    return signal.sigwait(numbers or {signal.SIGTERM})
+
+def step():
+    say("ready")
+    return wait(signal.SIGUSR1, signal.SIGTERM)
+
+def sleeper():
+    wait(signal.SIGUSR2)
+"""
+
+
+@pytest.fixture(scope="module")
+def tracing() -> None:
+    """For tests of what only tracepoints show."""
+    try:
+        tracefs.Tracing().close()
+    except tracefs.UnavailableError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(params=["trace", "pidfd"])
+def source(request: pytest.FixtureRequest) -> str:
+    """Both sources in turn, for what both must know."""
+    if request.param == "trace":
+        request.getfixturevalue("tracing")
+    return str(request.param)
+
+
+def guest(start_any: Start, code: str) -> Run:
+    """A namespace with the guest as PID 1, which has said that it is ready."""
+    return start_any(*python(GUEST + code), where=NAMESPACE).ready()
+
+
+def stop(run: Run, observer: Observer, *signals: str) -> Account:
+    """The account after these signals to PID 1, which end it."""
+    run.send(*signals)
+    run.wait()
+    assert observer.wait(20)
+    return observer.account()
+
+
+def by_inside(account: Account, pid: int) -> Process:
+    """The process that called itself `pid`."""
+    return next(process for process in account.processes if process.inside == pid)
+
+
+def received(process: Process, signal: str) -> list[Signal]:
+    """What it was sent of one kind."""
+    return [one for one in process.signals if one.number == number(signal)]
+
+
+# --- how it ended ---
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "how"),
+    [
+        ("os._exit(0)", 0, How.FINISHED),
+        ("os._exit(7)", 7 << 8, How.FAILED),
+        ("signal.pthread_sigmask(signal.SIG_SETMASK, ()), os.kill(os.getpid(), signal.SIGTERM)", 15, How.SIGNALLED),
+    ],
+)
+def test_ends_of_ones_own(start_any: Start, source: str, body: str, status: int, how: How) -> None:
+    """An exit code, and a death by a signal, of a process that is not our child."""
+    run = guest(
+        start_any, f"pid = child('one', lambda: (sleeper(), {body}))\nstep(); os.kill(pid, signal.SIGUSR2); os.wait()"
+    )
+    with Observer(run.pid, trace=source == "trace") as observer:
+        account = stop(run, observer, "USR1")
+    one = by_inside(account, run.value("one"))
+    assert (account.source, one.status, account.how(one)) == (source, status, how)
+    assert one.ended is not None
+    assert one.born <= one.ended
+    assert account.how(account.init) is How.FINISHED
+
+
+@needs_tracing
+def test_killed_by_peer(start_any: Start) -> None:
+    """A SIGKILL from another process of the namespace is that process's."""
+    run = guest(
+        start_any,
+        """
+victim = child("victim", sleeper)
+killer = child("killer", lambda: (sleeper(), os.kill(victim, signal.SIGKILL)))
+step(); os.kill(killer, signal.SIGUSR2); os.wait(); os.wait()
+""",
+    )
+    with Observer(run.pid) as observer:
+        account = stop(run, observer, "USR1")
+    victim, killer = by_inside(account, run.value("victim")), by_inside(account, run.value("killer"))
+    (kill,) = received(victim, "KILL")
+    assert account.how(victim) is How.KILLED_BY_PEER
+    assert (kill.sender, kill.sender_pid, kill.fate) == (Sender.MEMBER, killer.pid, Fate.DELIVERED)
+    assert account.how(killer) is How.FINISHED
+
+
+@needs_tracing
+def test_killed_by_init_and_killed_as_init_left(start_any: Start) -> None:
+    """One namespace, two SIGKILLs within milliseconds: the one by PID 1 and the kernel's own are told apart."""
+    run = guest(
+        start_any,
+        "first = child('first', sleeper); child('second', sleeper)\nstep(); os.kill(first, signal.SIGKILL); os._exit(5)",
+    )
+    with Observer(run.pid) as observer:
+        account = stop(run, observer, "USR1")
+    first, second = by_inside(account, run.value("first")), by_inside(account, run.value("second"))
+    assert account.how(first) is How.KILLED_BY_INIT
+    assert account.how(second) is How.KILLED_BY_NAMESPACE_END
+    assert (first.status, second.status, account.init.status) == (9, 9, 5 << 8)
+
+
+@needs_tracing
+def test_killed_as_init_with_threads_left(start_any: Start) -> None:
+    """The same when PID 1 has threads, and ends in one of them: whoever of them clears the namespace, it is the kernel's kill."""
+    run = guest(
+        start_any,
+        """
+child("one", sleeper)
+import threading
+for _ in range(3):
+    threading.Thread(target=wait, args=(signal.SIGUSR2,), daemon=True).start()
+threading.Thread(target=lambda: (step(), os._exit(0)), daemon=True).start()
+wait(signal.SIGINT)
+""",
+    )
+    with Observer(run.pid) as observer:
+        account = stop(run, observer, "USR1")
+    assert account.how(by_inside(account, run.value("one"))) is How.KILLED_BY_NAMESPACE_END
+    assert len(account.processes) == 2
+
+
+def test_killed_from_outside(start_any: Start, source: str) -> None:
+    """As an engine does when its patience is over: PID 1 from outside, the others by the kernel. Certain without a trace, too."""
+    run = guest(start_any, "child('one', sleeper)\nsay('ready'); wait(signal.SIGINT)")
+    with Observer(run.pid, trace=source == "trace") as observer:
+        account = stop(run, observer, "TERM", "KILL")
+    assert account.how(account.init) is How.KILLED_FROM_OUTSIDE
+    assert account.how(by_inside(account, run.value("one"))) is How.KILLED_BY_NAMESPACE_END
+
+
+def test_sender_unknown_without_tracepoints(start_any: Start) -> None:
+    """What pidfds cannot know is not guessed, and the account says what it could not see."""
+    run = guest(start_any, "one = child('one', sleeper)\nstep(); os.kill(one, signal.SIGKILL); os.wait(); step()")
+    with Observer(run.pid, trace=False) as observer:
+        run.send("USR1")
+        until(lambda: by_inside(observer.account(), run.value("one")).status is not None, 10, "the end of the child")
+        account = stop(run, observer, "TERM")
+    assert account.how(by_inside(account, run.value("one"))) is How.KILLED
+    assert "signals and their senders" in account.blind[0]
+
+
+# --- signals ---
+
+
+@needs_tracing
+def test_signal_and_its_fate(start_any: Start) -> None:
+    """One that is ignored and one that waits already are told from one that is delivered; the sender is named, the time is right."""
+    run = guest(
+        start_any,
+        """
+def deaf():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.kill(1, signal.SIGUSR1)
+    signal.pause()
+deaf = child("deaf", deaf)
+wait(signal.SIGUSR1)
+step(); os.kill(deaf, signal.SIGTERM); os.kill(deaf, signal.SIGKILL); os.wait(); step()
+""",
+    )
+    with Observer(run.pid) as observer:
+        run.send("TERM")
+        account = stop(run, observer, "USR1")
+    (term,) = received(by_inside(account, run.value("deaf")), "TERM")
+    assert (term.fate, term.sender, term.sender_pid) == (Fate.IGNORED, Sender.INIT, run.pid)
+    (first,) = received(account.init, "TERM")
+    assert (first.fate, first.sender, first.sender_pid) == (Fate.DELIVERED, Sender.OUTSIDE, os.getpid())
+    assert account.init.ended is not None
+    assert account.init.born < first.time < term.time < account.init.ended
+    assert [one.sender for one in received(account.init, "CHLD")] == [Sender.MEMBER]
+
+
+@needs_tracing
+def test_init_without_handler_hears_nothing(start_any: Start) -> None:
+    """The classic: `sleep` as PID 1 ignores SIGTERM, because the kernel drops it."""
+    run = start_any("sleep", "60", where=NAMESPACE)
+    until(lambda: processes.command(run.pid) == "sleep 60", 10, "sleep")
+    with Observer(run.pid) as observer:
+        account = stop(run, observer, "TERM", "KILL")
+    assert [one.fate for one in received(account.init, "TERM")] == [Fate.IGNORED]
+    assert account.how(account.init) is How.KILLED_FROM_OUTSIDE
+
+
+# --- who is there ---
+
+
+@needs_tracing
+def test_short_lived_processes_are_seen(start_any: Start) -> None:
+    """Each of 200 processes that live for about a millisecond, also those that no look at /proc could catch."""
+    run = guest(start_any, "step()\nfor _ in range(200):\n    if os.fork() == 0: os._exit(0)\n    os.wait()")
+    with Observer(run.pid) as observer:
+        account = stop(run, observer, "USR1")
+    assert len(account.processes) == 201
+    assert all(process.ended is not None for process in account.processes)
+    assert account.blind == () or account.blind[0].startswith("wait statuses")
+
+
+@needs_tracing
+def test_threads_are_no_processes(start_any: Start) -> None:
+    """A process is its threads: exec by another than the first does not end it, and the name follows."""
+    run = guest(
+        start_any,
+        """
+import threading
+def body():
+    sleeper()
+    threading.Thread(target=lambda: os.execvp("sleep", ["sleep", "61"])).start()
+    wait(signal.SIGINT)
+child("one", body)
+step(); os.kill(2, signal.SIGUSR2); step()
+""",
+    )
+    with Observer(run.pid) as observer:
+        run.send("USR1")
+        until(lambda: by_inside(observer.account(), run.value("one")).command == "sleep 61", 10, "the exec")
+        before = by_inside(observer.account(), run.value("one"))
+        account = stop(run, observer, "TERM")
+    assert (before.ended, before.name) == (None, "sleep")
+    assert len(account.processes) == 2
+    assert account.how(by_inside(account, run.value("one"))) is How.KILLED_BY_NAMESPACE_END
+
+
+def test_daemons_nested_namespaces_and_intruders(start_any: Start, source: str) -> None:
+    """Whoever belongs: double-forked, in a namespace within the namespace, put in from outside as `docker exec` does; no one else."""
+    run = guest(
+        start_any,
+        """
+daemon(sleeper)
+if os.fork() == 0:
+    os.execvp("unshare", ["unshare", "--pid", "--fork", "sleep", "62"])
+step()
+""",
+    )
+    with Observer(run.pid, trace=source == "trace") as observer:
+        intruder = start_any("nsenter", "--target", str(run.pid), "--pid", "--", "sleep", "63")
+        commands = {"unshare --pid --fork sleep 62", "sleep 62", "sleep 63"}
+        until(lambda: commands <= {one.command for one in observer.account().processes}, 10, "all of them")
+        run.send("TERM")
+        intruder.wait()  # PID 1 is not gone before its outside parent has reaped it
+        run.wait()
+        assert observer.wait(20)
+    account = observer.account()
+    # PID 1, the daemon, its forgotten parent (seen or not), unshare, two sleeps
+    assert len([one for one in account.processes if one.ended is not None and one.status == 9]) + 1 >= 5
+    assert os.getpid() not in {one.pid for one in account.processes}
+    assert {one.name for one in account.processes} <= {"unshare", "sleep", "nsenter", account.init.name}
+
+
+@needs_tracing
+def test_bounded_memory(start_any: Start) -> None:
+    """More processes than it may remember: the oldest are forgotten, which is said; PID 1 and the last are there."""
+    run = guest(
+        start_any,
+        "step()\nfor _ in range(300):\n    if os.fork() == 0: os._exit(0)\n    os.wait()\nchild('last', sleeper)\nstep()",
+    )
+    with Observer(run.pid, limit=50) as observer:
+        run.send("USR1")
+        last = run.value("last")
+        until(lambda: by_inside(observer.account(), last), 10, "the last child")
+        account = stop(run, observer, "TERM")
+    assert len(account.processes) <= 50
+    assert account.init.ended is not None
+    assert account.how(by_inside(account, last)) is How.KILLED_BY_NAMESPACE_END
+    assert any("ended longest ago" in gap for gap in account.blind)
+
+
+# --- where it may be, and what it leaves behind ---
+
+NESTED = """
+import json, os, signal, subprocess, sys
+from pyinit.containers.observer import Observer
+code = sys.argv[1]
+guest = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-I", "-S", "-c", code]
+with subprocess.Popen(guest, stdout=subprocess.PIPE, text=True) as run:
+    while run.stdout.readline().strip() != "ready":
+        pass
+    init = int(open(f"/proc/{run.pid}/task/{run.pid}/children").read())
+    with Observer(init) as observer:
+        os.kill(init, signal.SIGUSR1)
+        run.wait()
+        complete = observer.wait(20)
+print(json.dumps([complete, observer.account().as_json()]))
+"""
+
+
+@needs_tracing
+def test_observer_in_a_namespace_of_its_own(start_any: Start) -> None:
+    """Where tracepoints number processes otherwise than we do (a CI job in a container), who is who is still known."""
+    code = python(
+        GUEST
+        + """
+first = child("first", sleeper); child("second", sleeper)
+step()
+third = child("third", sleeper)
+os.kill(first, signal.SIGKILL); os.waitpid(first, 0)
+while not os.path.exists(f"/proc/{third}/ns"): pass
+os._exit(0)
+"""
+    )[-1]
+    run = start_any(sys.executable, "-c", NESTED, code, where=NAMESPACE)
+    assert run.wait() == 0, run
+    complete, account = json.loads(run.lines[-1])
+    ends = {one["inside"]: one["how"] for one in account["processes"] if one["inside"] is not None}
+    assert complete
+    assert account["source"] == "trace"
+    assert (ends[1], ends[2], ends[3]) == ("finished", "killed_by_init", "killed_by_namespace_end")
+    assert len(account["processes"]) == 4
+
+
+@needs_tracing
+def test_a_busy_machine_costs_nothing(start_any: Start) -> None:
+    """What outsiders do among themselves does not come: no birth, no end, no SIGCHLD can push anything out of the buffer."""
+    followed = guest(start_any, "step()")
+    tracing = tracefs.Tracing()
+    try:
+        tracing.start(followed.pid)
+        busy = start_any(*python("for _ in range(300):\n    if os.fork() == 0: os._exit(0)\n    os.wait()"))
+        busy.wait()
+        tracing.mark("end")
+        events = until(lambda: [event for event, _ in tracing.read()], 10, "the mark")
+    finally:
+        tracing.close()
+    assert not [event for event in events if isinstance(event, tracefs.Born | tracefs.Renamed | tracefs.Exited)]
+    assert not [event for event in events if isinstance(event, tracefs.Signalled) and event.number == number("CHLD")]
+
+
+def test_wrong_targets() -> None:
+    """A process that is none, and one that is no PID 1."""
+    with pytest.raises(ValueError, match="not the PID 1"):
+        Observer(os.getpid())
+    with pytest.raises(ProcessLookupError):
+        Observer(2**22 + 1)
+
+
+def instances() -> list[str]:
+    """The trace instances of all observers."""
+    folder = tracefs._open_instances()
+    try:
+        return [
+            name
+            for name in os.listdir(folder)  # noqa: PTH208 (a descriptor is no path)
+            if name.startswith(tracefs._PREFIX)
+        ]
+    finally:
+        os.close(folder)
+
+
+@needs_tracing
+def test_leaves_nothing(start_any: Start) -> None:
+    """Instance, descriptors and mounts are gone after `close`; what a killed observer left goes the next time."""
+    run = guest(start_any, "step()")
+    descriptors, mounts = len(list(Path("/proc/self/fd").iterdir())), Path("/proc/self/mounts").read_text()
+    with Observer(run.pid):
+        assert [name for name in instances() if f"{tracefs._PREFIX}{os.getpid()}-" in name]
+    assert not [name for name in instances() if f"{tracefs._PREFIX}{os.getpid()}-" in name]
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert Path("/proc/self/mounts").read_text() == mounts
+
+    watcher = """
+import signal, sys
+from pyinit.containers.observer import Observer
+with Observer(int(sys.argv[1])):
+    print("ready", flush=True)
+    signal.pause()
+"""
+    killed = start_any(sys.executable, "-c", watcher, str(run.pid)).ready()
+    killed.send("KILL")
+    killed.wait()
+    left = f"{tracefs._PREFIX}{killed.pid}-"
+    assert [name for name in instances() if left in name]
+    with Observer(run.pid):
+        assert not [name for name in instances() if left in name]
+
+
+def test_target_is_not_disturbed(start_any: Start, source: str) -> None:
+    """Not traced, not signalled, not slowed: PID 1 does not even wake up."""
+    run = guest(start_any, "step()")
+    before = processes.switches(run.pid)
+    with Observer(run.pid, trace=source == "trace") as observer:
+        assert processes.status(run.pid)["TracerPid"] == "0"
+        assert observer.account().init.ended is None
+    assert processes.switches(run.pid) == before
+    assert observer.account().init.signals == ()
+
+
+def test_kernel_tells_statuses() -> None:
+    """On a kernel that can, and only there, the status of somebody else's process is known."""
+    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    if release >= (6, 15):
+        assert procfs.tells_status()
