@@ -174,8 +174,8 @@ def _exec(policy: Policy, environ: "Mapping[bytes, bytes]", mask: "Iterable[int]
     program.execute(words, environ)
 
 
-def settle(keep: int) -> None:
-    """Let go of what was inherited: PID 1 holds no working directory, no pipe and no file of anybody's open. 2 stays."""
+def settle(keep: "tuple[int, ...]") -> None:
+    """Let go of what was inherited: PID 1 holds no working directory, no pipe and no file of anybody's open. 2 and `keep` stay."""
     try:
         null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
         posix.dup2(null, 0, False)
@@ -190,7 +190,7 @@ def settle(keep: int) -> None:
     except OSError:
         held = list(range(3, min(posix.sysconf("SC_OPEN_MAX"), 4096)))
     for fd in held:
-        if fd > 2 and fd != keep:
+        if fd > 2 and fd not in keep:
             _close(fd)
     try:
         posix.chdir("/")
@@ -234,6 +234,7 @@ class Engine:
         """Whom we may not signal."""
         self.asked_at = NEVER
         self.stop_signal = 0
+        self.last_asked = 0
         self.passed_on_stop = False
         self.reaped = 0
         self.last_reaped = ""
@@ -360,7 +361,8 @@ class Engine:
             DEBUG, "signal", f"{self.name} was stopped by {signals.name_of(signal)}", signal=signals.name_of(signal)
         )
         if self.state.phase != machine.RUNNING:
-            self.terminal.resume(self.group)  # a shutdown is running: nobody is to sleep through it
+            if self.last_asked not in signals.STOPPING:  # a plan may want it stopped
+                self.terminal.resume(self.group)  # a shutdown is running: nobody is to sleep through it
         else:
             self.terminal.program_stopped(self.group, signal, self.passed_on_stop)
 
@@ -387,8 +389,8 @@ class Engine:
 
     def ask(self, number: int, scope: int) -> None:
         """A stop signal to the scope, and CONT so that a stopped process hears it."""
-        first = self.asked_at == NEVER
-        if first:
+        self.last_asked = number
+        if self.asked_at == NEVER:
             self.asked_at, self.stop_signal = time.monotonic_ns(), number
         if scope == TREE and self.sees:
             self._ask_everyone(number, self.tree)

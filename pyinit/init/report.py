@@ -59,19 +59,20 @@ def timestamp() -> str:
 class Report:
     """Where lines go. `dropped` counts those that could not be written."""
 
-    __slots__ = ("dropped", "is_json", "verbosity")
+    __slots__ = ("dropped", "fd", "is_json", "verbosity")
 
     def __init__(self, verbosity: int = WARNINGS, is_json: bool = False) -> None:
         self.verbosity = verbosity
         self.is_json = is_json
         self.dropped = 0
+        self.fd = _own_terminal()
 
     def say(self, level: int, event: str, text: str, **fields: "Value") -> None:
         """One line about `event`, unless it is less important than the verbosity asks for."""
         if level > self.verbosity:
             return
         line = self._json(event, text, fields) if self.is_json else f"pyinit: {text}\n".encode()
-        if not write(line if len(line) <= LIMIT else line[: LIMIT - 4] + b"...\n"):
+        if not write(line if len(line) <= LIMIT else line[: LIMIT - 4] + b"...\n", self.fd):
             self.dropped += 1
 
     def _json(self, event: str, text: str, fields: "dict[str, Value]") -> bytes:
@@ -92,6 +93,19 @@ class Report:
     def warn(self, text: str, **fields: "Value") -> None:
         """Something that the user can put right."""
         self.say(WARNINGS, "warning", text, **fields)
+
+
+def _own_terminal() -> int:
+    """Where stderr is a terminal: a description of our own that does not block, else stderr itself.
+
+    A terminal says that it is writable when one byte fits, and a longer line then waits for the reader.
+    """
+    if not posix.isatty(STDERR):
+        return STDERR
+    try:
+        return posix.open("/proc/self/fd/2", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
+    except OSError:
+        return STDERR  # another user's terminal, or no /proc
 
 
 def write(line: bytes, fd: int = STDERR) -> bool:

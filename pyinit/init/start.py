@@ -87,7 +87,7 @@ def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int
         report.say(
             options.INFO,
             "start",
-            f"pyinit {VERSION}, Python engine, as PID {posix.getpid()}",
+            f"version {VERSION}, Python engine, as PID {posix.getpid()}",
             version=VERSION,
             engine="python",
         )
@@ -100,7 +100,7 @@ def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int
     command = [options.show(word) for word in policy.program]
     report.say(options.INFO, "spawn", f"started {' '.join(command)} as PID {child}", pid=child, command=command)
     life = engine.Engine(policy, report, terminal, child, started, reaches_orphans)
-    engine.settle(terminal.fd)
+    engine.settle((terminal.fd, report.fd))
     return life.run()
 
 
