@@ -30,7 +30,7 @@ from pyinit.init.options import (
     plan_length,
     show,
 )
-from pyinit.init.report import LIMIT, Report, seconds
+from pyinit.init.report import Report, seconds, termination_log
 from pyinit.init.terminal import Terminal
 
 TYPE_CHECKING = False  # of typing, without importing it
@@ -85,13 +85,13 @@ def prctl(option: int, argument: int) -> int:
     return _ctypes.get_errno() if function(option, argument, 0, 0, 0) else 0
 
 
-def become_subreaper(policy: Policy, report: Report) -> bool:
-    """Whether orphans of the program come to us: always for PID 1, else by PR_SET_CHILD_SUBREAPER. Warns where they cannot."""
+def become_subreaper(policy: Policy, report: Report) -> None:
+    """Have orphans of the program come to us: to PID 1 they do, else by PR_SET_CHILD_SUBREAPER. Warns where they cannot."""
     if posix.getpid() == 1:
-        return True
+        return
     if policy.subreaper is False:
         report.say(INFO, "warning", "not PID 1 and --no-subreaper: processes that double-fork are out of reach")
-        return False
+        return
     try:
         failed = prctl(PR_SET_CHILD_SUBREAPER, 1)
         why = posix.strerror(failed)
@@ -102,7 +102,6 @@ def become_subreaper(policy: Policy, report: Report) -> bool:
             f"not PID 1 and cannot become a subreaper ({why}): orphans go to PID 1, their zombies stay if it does not reap; "
             "run pyinit as PID 1 (ENTRYPOINT in exec form, no shareProcessNamespace), or say --no-subreaper to hide this line"
         )
-    return not failed
 
 
 def follow_parent(signal: int, parent: int, report: Report) -> None:
@@ -211,19 +210,17 @@ def _close(fd: int) -> None:
 class Engine:
     """One program and its descendants, from the spawn to the exit."""
 
-    def __init__(
-        self, policy: Policy, report: Report, terminal: Terminal, child: int, started: int, reaches_orphans: bool
-    ) -> None:
+    def __init__(self, policy: Policy, report: Report, terminal: Terminal, log: bytes) -> None:
+        """Made before the spawn, when it may still fail. `log`: absolute path of the termination log, or nothing."""
         self.policy = policy
         self.report = report
         self.terminal = terminal
         self.state = State()
-        self.group = child
+        self.group = 0
         """The program's process group: its pid when it was started."""
-        self.child = child
+        self.child = 0
         """The program's pid, 0 once it is reaped: a reaped pid may be somebody else's."""
-        self.started = started
-        self.reaches_orphans = reaches_orphans
+        self.started = time.monotonic_ns()
         self.name = show(policy.program[0].rpartition(b"/")[2])
         self.sees = forensics.is_readable()
         self.asked: dict[tuple[int, int], int] = {}
@@ -244,12 +241,11 @@ class Engine:
         self.code = program.OWN_FAILURE
         """The exit status; set by `finish`."""
         self.oom_before = forensics.oom_kills()
-        self.termination_log = _absolute(policy.termination_log)
-        if self.termination_log:
-            self._try_termination_log()
+        self.termination_log = log
 
-    def run(self) -> int:
+    def run(self, child: int) -> int:
         """Live until the machine says EXIT; the exit status of pyinit."""
+        self.child = self.group = child
         while not self.is_done:
             try:
                 self._turn()
@@ -477,9 +473,7 @@ class Engine:
             now = forensics.process(p.pid)
             if now is None or now.identity != p.identity:
                 return False
-            if fd >= 0:
-                _signal.pidfd_send_signal(fd, number)
-            else:
+            if fd < 0 or not _sent_by_pidfd(fd, number):
                 posix.kill(p.pid, number)
         except ProcessLookupError:
             return False
@@ -507,7 +501,11 @@ class Engine:
     def kill_asked(self) -> None:
         """Look first, then SIGKILL whoever was asked and is still here, then say it in one line."""
         if not self.sees:
-            self._kill(self.child, signals.KILL, self.policy.scope)
+            if self.child:
+                self._kill(self.child, signals.KILL, self.policy.scope)
+                text = f"killed the {WHOM[min(self.policy.scope, GROUP)]} of {self.name} (/proc is not readable: nobody knows why)"
+                self.report.say(WARNINGS, "escalate", text, signal="SIGKILL")
+                self.last_words.append(text)
             return
         table = forensics.processes()
         spared = self.killed.keys() | self.refused
@@ -573,58 +571,24 @@ class Engine:
         fields |= {"reaped": self.reaped, "killed": killed, "dropped": self.report.dropped}
         text = ", ".join(parts)
         self.report.say(INFO, "exit", text, **fields)
-        if self.termination_log:
-            self._write_termination_log("; ".join([text, *self.last_words]))
+        termination_log(self.termination_log, "; ".join([text, *self.last_words]), self.report)
         self.terminal.give_back(self.group)
-
-    def _try_termination_log(self) -> None:
-        """Warn now, not when nobody reads any more."""
-        try:
-            _close(
-                posix.open(
-                    self.termination_log, posix.O_WRONLY | posix.O_CREAT | posix.O_NONBLOCK | posix.O_CLOEXEC, 0o644
-                )
-            )
-        except OSError as error:
-            self._cannot_write(error)
-
-    def _cannot_write(self, error: OSError) -> None:
-        name = show(self.termination_log)
-        self.report.warn(
-            f"--termination-log {name}: {error.strerror}; name a file that UID {posix.geteuid()} can write, or leave it out"
-        )
-
-    def _write_termination_log(self, text: str) -> None:
-        """At most 4096 bytes (what the kubelet reads), and only if the program left the file empty: its own word comes first."""
-        try:
-            fd = posix.open(
-                self.termination_log, posix.O_WRONLY | posix.O_CREAT | posix.O_NONBLOCK | posix.O_CLOEXEC, 0o644
-            )
-        except OSError as error:
-            self._cannot_write(error)
-            return
-        try:
-            if posix.fstat(fd).st_size == 0:
-                posix.write(fd, f"pyinit: {text}".encode()[: LIMIT - 1] + b"\n")
-        except OSError as error:
-            self._cannot_write(error)
-        finally:
-            _close(fd)
 
 
 WHOM = ("program", "process group", "tree")
 
 
+def _sent_by_pidfd(fd: int, number: int) -> bool:
+    """Send a signal through a pidfd; False where the kernel cannot (gVisor opens pidfds, and may not know this call)."""
+    try:
+        _signal.pidfd_send_signal(fd, number)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            return False
+        raise
+    return True
+
+
 def _listed(looks: "list[Look]") -> str:
     more = f", and {len(looks) - 20} more" if len(looks) > 20 else ""
     return ", ".join(map(str, looks[:20])) + more
-
-
-def _absolute(path: bytes) -> bytes:
-    """A path that still holds after PID 1 has moved to /."""
-    if not path or path.startswith(b"/"):
-        return path
-    try:
-        return posix.getcwdb() + b"/" + path
-    except OSError:
-        return path  # the working directory is gone: writing there fails, and that is said

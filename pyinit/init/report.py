@@ -128,3 +128,38 @@ def write(line: bytes, fd: int = STDERR) -> bool:
         return False
     except OSError:
         return False
+
+
+# --- the termination log (Kubernetes: terminationMessagePath) ---
+
+
+def absolute(path: bytes) -> bytes:
+    """A path that still holds after PID 1 has moved to /."""
+    if not path or path.startswith(b"/"):
+        return path
+    try:
+        return posix.getcwdb() + b"/" + path
+    except OSError:
+        return path  # the working directory is gone: writing there fails, and that is said
+
+
+def termination_log(path: bytes, text: str, report: Report) -> None:
+    """Write the last word, or with no text only try, so that the warning comes while somebody reads.
+
+    At most 4096 bytes (what the kubelet reads), and only where the program left the file empty: its own word comes first.
+    """
+    if not path:
+        return
+    try:
+        # O_NONBLOCK: a FIFO that nobody reads must not hold PID 1
+        fd = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_NONBLOCK | posix.O_CLOEXEC, 0o644)
+        try:
+            if text and posix.fstat(fd).st_size == 0:
+                posix.write(fd, f"pyinit: {text}".encode()[: LIMIT - 1] + b"\n")
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        who = f"UID {posix.geteuid()}"
+        report.warn(
+            f"--termination-log {options.show(path)}: {error.strerror}; name a file that {who} can write, or leave it out"
+        )

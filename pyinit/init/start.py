@@ -11,7 +11,6 @@ travels as an `-X` option, which nobody else reads.
 import _signal
 import posix
 import sys
-import time
 
 TYPE_CHECKING = False  # of typing, without importing it
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def _again(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[
 def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int]") -> int:
     """Parse, prepare, spawn, live: pyinit's exit status."""
     from pyinit.init import engine, options, program, signals
-    from pyinit.init.report import Report
+    from pyinit.init.report import Report, absolute, termination_log
     from pyinit.init.terminal import Terminal
 
     parent = posix.getppid()
@@ -79,29 +78,26 @@ def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int
         return _about(policy.about)
     report.verbosity, report.is_json = policy.verbosity, policy.json
     _name_ourselves()
+    log = absolute(policy.termination_log)
+    termination_log(log, "", report)
     try:
-        reaches_orphans = engine.become_subreaper(policy, report)
+        engine.become_subreaper(policy, report)
         if policy.parent_death:
             engine.follow_parent(policy.parent_death, parent, report)
         terminal = Terminal()
-        report.say(
-            options.INFO,
-            "start",
-            f"version {VERSION}, Python engine, as PID {posix.getpid()}",
-            version=VERSION,
-            engine="python",
-        )
-        started = time.monotonic_ns()
+        text = f"version {VERSION}, Python engine, as PID {posix.getpid()}"
+        report.say(options.INFO, "start", text, version=VERSION, engine="python")
+        life = engine.Engine(policy, report, terminal, log)
         child = engine.spawn(policy, environ, mask, terminal)
     except engine.StartError as error:
         report.error(str(error))
+        termination_log(log, str(error), report)
         return error.status
     # from here on PID 1 must not die
     command = [options.show(word) for word in policy.program]
     report.say(options.INFO, "spawn", f"started {' '.join(command)} as PID {child}", pid=child, command=command)
-    life = engine.Engine(policy, report, terminal, child, started, reaches_orphans)
     engine.settle((terminal.fd, report.fd))
-    return life.run()
+    return life.run(child)
 
 
 def _name_ourselves() -> None:
