@@ -1,5 +1,6 @@
 """A container under test, seen from both sides: through the engine, and on the host, where its processes are ordinary ones."""
 
+import os
 import re
 import signal as signals
 import time
@@ -148,6 +149,13 @@ class Container:
         output = result.output if isinstance(result.output, bytes) else b""
         return Executed(result.exit_code or 0, output.decode("utf-8", "backslashreplace"))
 
+    def signal_inside(self, signal: int, pid: int | str) -> None:
+        """A signal from a process inside, through `docker exec`, to the process that has this number there.
+
+        Detached: where the signal ends the container, some engines never tell how the exec ended. The caller waits for its effect.
+        """
+        self.exec("sh", "-c", f"kill -{signal} {pid}", detach=True)
+
     # --- on the host ---
 
     @property
@@ -171,7 +179,9 @@ class Container:
         are added for namespaces within the namespace, and because a zombie does not always tell its own.
         """
         if self._namespace is None:
-            self._namespace = _pid_namespace(self.pid)
+            namespace = _pid_namespace(self.pid)
+            # --pid=host, or a sandbox that brings its own kernel: then the others of the namespace are not the container's
+            self._namespace = namespace if namespace != _pid_namespace(os.getpid()) else ""
         every = list(psutil.process_iter())
         found = {
             process.pid: process

@@ -1,6 +1,5 @@
 """A process as /proc shows it to whoever looks from outside."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -87,7 +86,7 @@ def command(pid: int) -> str:
 def descriptors(pid: int) -> dict[int, str]:
     """Its open descriptors and what each is."""
     folder = Path(f"/proc/{pid}/fd")
-    return {int(entry.name): os.readlink(entry) for entry in folder.iterdir()}
+    return {int(entry.name): str(entry.readlink()) for entry in folder.iterdir()}
 
 
 def switches(pid: int) -> int:

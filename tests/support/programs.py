@@ -6,6 +6,7 @@
 import json
 import platform
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ class Side:
     seconds: float
     """From `docker stop` to the end of PID 1."""
     exit: int
-    killed: Sequence[str]
-    """The names of those whom SIGKILL ended."""
+    killed: Sequence[str] | None
+    """The names of those whom SIGKILL ended; None: the container was gone before anybody could look."""
     zombies: int
     """How many of the orphans that a health check left were still zombies a second later."""
     lost: str
@@ -62,11 +63,10 @@ def load(path: Path = RESULTS) -> dict[str, Any]:
 
 def render(content: Mapping[str, Any]) -> str:
     """The table, in Markdown."""
-    lines = [
-        "| program | options | without an init: s | exit | SIGKILLed | zombies | lost "
-        "| with pyinit: s | exit | SIGKILLed | zombies | lost |",
-        "|---|---|--:|--:|---|--:|---|--:|--:|---|--:|---|",
-    ]
+    side = ("s", "exit", "SIGKILLed", "zombies", "lost")
+    titles = ["program", "options", f"without an init: {side[0]}", *side[1:], f"with pyinit: {side[0]}", *side[1:]]
+    rule = ["---", "---", *["--:", "--:", "---", "--:", "---"] * 2]
+    lines = [f"| {' | '.join(titles)} |", f"|{'|'.join(rule)}|"]
     for row in content["rows"]:
         options = f"`{row['options']}`" if row["options"] else ""
         lines.append(f"| {row['program']} | {options} | {_cells(row['without'])} | {_cells(row['ours'])} |")
@@ -74,12 +74,13 @@ def render(content: Mapping[str, Any]) -> str:
 
 
 def _cells(side: Mapping[str, Any]) -> str:
-    names: dict[str, int] = {}
-    for name in side["killed"]:
-        names[name] = names.get(name, 0) + 1
-    killed = ", ".join(name if count == 1 else f"{count} {name}" for name, count in names.items())
-    bad = f"**{killed}**" if killed else "nobody"
-    return f"{side['seconds']:.1f} | {side['exit']} | {bad} | {side['zombies']} | {side['lost'] or '-'}"
+    if side["killed"] is None:
+        killed = "not seen"
+    else:
+        names = Counter(side["killed"])
+        killed = ", ".join(name if count == 1 else f"{count} {name}" for name, count in names.items())
+        killed = f"**{killed}**" if killed else "nobody"
+    return f"{side['seconds']:.1f} | {side['exit']} | {killed} | {side['zombies']} | {side['lost'] or '-'}"
 
 
 if __name__ == "__main__":

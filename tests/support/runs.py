@@ -210,7 +210,7 @@ class Run:
     def armed(self) -> "Run":
         """Wait until the init is in its one blocking call: the program is started and the directory is /."""
         until(
-            lambda: os.readlink(f"/proc/{self.pid}/cwd") == "/" and processes.state(self.pid) == "S",
+            lambda: str(Path(f"/proc/{self.pid}/cwd").readlink()) == "/" and processes.state(self.pid) == "S",
             10,
             "the init's sleep",
         )

@@ -1,0 +1,96 @@
+"""Fixtures for tests that run the init without a container engine.
+
+`start` runs it straight on this machine (not PID 1: as a subreaper), or with `where=NAMESPACE` as PID 1 of a PID namespace of its
+own. `engine` says which init: Python today.
+"""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.runs import HOST, NAMESPACE, Engine, Run
+
+Start = Callable[..., Run]
+
+
+def python_engine() -> Engine:
+    """The Python engine, as the wheel installed it beside the interpreter that runs the tests."""
+    main = Path(sysconfig.get_path("purelib")) / "pyinit" / "init" / "__main__.py"
+    return Engine(
+        name="python",
+        launcher=(str(Path(sysconfig.get_path("scripts")) / "pyinit"),),
+        module=(sys.executable, "-I", "-m", "pyinit"),
+        second=(sys.executable, "-I", "-S", "-B", "-X", "utf8", str(main)),
+    )
+
+
+ENGINES = {"python": python_engine}
+
+
+@pytest.fixture(params=ENGINES, scope="session")
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The init under test."""
+    return ENGINES[request.param]()
+
+
+runs_of = pytest.StashKey[list[Run]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the test ran, what that said, and which processes are left of it."""
+    report = yield
+    if report.when == "call" and report.failed:
+        report.sections += [("run", str(run)) for run in item.stash.get(runs_of, [])[-4:]]
+    return report
+
+
+@pytest.fixture
+def start_any(request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Start any command as a Run, which ends with its test."""
+    runs: list[Run] = request.node.stash.setdefault(runs_of, [])
+
+    def start(*command: str | bytes, **options: Any) -> Run:  # noqa: ANN401 (those of Run)
+        runs.append(Run(command, **options))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.close()
+
+
+@pytest.fixture
+def start(engine: Engine, start_any: Start) -> Start:
+    """Start the init under test with these words: `start("--grace", "1s", "--", *python(...))`."""
+
+    def start(*words: str | bytes, **options: Any) -> Run:  # noqa: ANN401 (as above)
+        if options.get("where") == NAMESPACE:
+            need_root()
+        return start_any(*engine.command, *words, **options)
+
+    return start
+
+
+@pytest.fixture(params=[HOST, NAMESPACE])
+def where(request: pytest.FixtureRequest) -> str:
+    """Both places in turn: not PID 1, and PID 1 of a namespace."""
+    if request.param == NAMESPACE:
+        need_root()
+    return str(request.param)
+
+
+def need_root() -> None:
+    """Skip where the test needs root and has not got it."""
+    if os.geteuid() != 0:
+        pytest.skip("a PID namespace of one's own needs root")
+
+
+@pytest.fixture
+def as_root() -> None:
+    """For tests that cannot be done as a user."""
+    need_root()
