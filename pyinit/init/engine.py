@@ -240,7 +240,8 @@ class Engine:
         self.is_done = False
         self.code = program.OWN_FAILURE
         """The exit status; set by `finish`."""
-        self.oom_before = forensics.oom_kills()
+        self.oom_kills = forensics.oom_kills() or 0
+        """The cgroup's counter, less the deaths that have been explained by it."""
         self.termination_log = log
 
     def run(self, child: int) -> int:
@@ -336,21 +337,29 @@ class Engine:
         how = signals.ended_how(status)
         text = f"{self.name} ended: {how}"
         self.report.say(INFO, "child-exit", text, pid=self.group, status=how, code=signals.exit_code(status))
-        if signals.term_signal(status) != signals.KILL or any(pid == self.group for pid, _ in self.killed):
+        if not self._ran_out_of_memory(self.group, status):
             return
-        kills = forensics.oom_kills()
-        if kills is not None and kills > (self.oom_before or 0):
-            text = f"{self.name} was killed by the kernel: out of memory; raise the container's memory limit"
-            self.report.say(WARNINGS, "oom", text, pid=self.group, oom_kills=kills)
-            self.last_words.append("out of memory")
+        text = f"{self.name} was killed by the kernel: out of memory; raise the container's memory limit"
+        self.report.say(WARNINGS, "oom", text, pid=self.group, oom_kills=self.oom_kills)
+        self.last_words.append("out of memory")
+
+    def _ran_out_of_memory(self, pid: int, status: int) -> bool:
+        """Whether a SIGKILL that was not ours goes with a rise of the cgroup's counter. Each rise explains one death."""
+        if signals.term_signal(status) != signals.KILL or any(killed == pid for killed, _ in self.killed):
+            return False
+        if (forensics.oom_kills() or 0) <= self.oom_kills:
+            return False
+        self.oom_kills += 1
+        return True
 
     def _orphan_ended(self, pid: int, status: int) -> None:
         self.reaped += 1
-        self.last_reaped = f"{pid}: {signals.ended_how(status)}"
+        how = signals.ended_how(status)
+        why = ", out of memory" if self._ran_out_of_memory(pid, status) else ""
+        self.last_reaped = f"{pid}: {how}{why}"
         level = WARNINGS if self.policy.warn_reap else DEBUG
         if level <= self.report.verbosity:
-            text = f"reaped orphan {pid}: {signals.ended_how(status)}"
-            self.report.say(level, "reap", text, pid=pid, status=signals.ended_how(status))
+            self.report.say(level, "reap", f"reaped orphan {self.last_reaped}", pid=pid, status=how)
 
     def _program_stopped(self, signal: int) -> None:
         self.report.say(

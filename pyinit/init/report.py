@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LIMIT = 4096
 STDERR = 2
+FILE_TYPE, REGULAR = 0o170000, 0o100000
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -111,17 +112,21 @@ def _own_terminal() -> int:
 def write(line: bytes, fd: int = STDERR) -> bool:
     """Write a line without ever waiting for its reader. False when it was dropped."""
     try:
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        # a pipe is writable when PIPE_BUF bytes fit. Asked first: gVisor takes RWF_NOWAIT and blocks all the same
+        if not any(events & select.POLLOUT for _, events in poll.poll(0)):
+            return False
         try:
-            # honours IOCB_NOWAIT on pipes and sockets; the offset -1 means the current position (pwritev2(2))
+            # the program writes to the same pipe: it may be full by now. The offset -1 is the current position (pwritev2(2))
             return posix.pwritev(fd, (line,), -1, posix.RWF_NOWAIT) == len(line)
         except BrokenPipeError:
             raise
-        except (OSError, AttributeError):  # not on a terminal, an old kernel, or a libc without pwritev2
-            poll = select.poll()
-            poll.register(fd, select.POLLOUT)
-            # a pipe is writable when PIPE_BUF bytes fit, so that this write cannot block
-            if not any(events & select.POLLOUT for _, events in poll.poll(0)):
+        except BlockingIOError:
+            if posix.fstat(fd).st_mode & FILE_TYPE != REGULAR:
                 return False
+            return posix.write(fd, line) == len(line)  # a file system that would rather not say NOWAIT
+        except (OSError, AttributeError):  # not on a terminal, an old kernel, or a libc without pwritev2
             return posix.write(fd, line) == len(line)
     except BrokenPipeError:
         _signal.sigtimedwait((signals.PIPE,), 0)  # the one that our own write raised is not for the program

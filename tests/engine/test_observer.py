@@ -167,12 +167,14 @@ wait(signal.SIGINT)
 
 
 def test_killed_from_outside(start_any: Start, source: str) -> None:
-    """As an engine does when its patience is over: PID 1 from outside, the others by the kernel. Certain without a trace, too."""
+    """As an engine does when its patience is over: PID 1 from outside, the others by the kernel."""
     run = guest(start_any, "child('one', sleeper)\nsay('ready'); wait(signal.SIGINT)")
     with Observer(run.pid, trace=source == "trace") as observer:
         account = stop(run, observer, "TERM", "KILL")
     assert account.how(account.init) is How.KILLED_FROM_OUTSIDE
-    assert account.how(by_inside(account, run.value("one"))) is How.KILLED_BY_NAMESPACE_END
+    # without a trace it is told by the order of the ends, which a busy machine blurs: then nothing is guessed
+    known = {How.KILLED_BY_NAMESPACE_END} if source == "trace" else {How.KILLED_BY_NAMESPACE_END, How.KILLED}
+    assert account.how(by_inside(account, run.value("one"))) in known
 
 
 def test_sender_unknown_without_tracepoints(start_any: Start) -> None:
@@ -367,7 +369,9 @@ def test_a_busy_machine_costs_nothing(start_any: Start) -> None:
         events = until(lambda: [event for event, _ in tracing.read()], 10, "the mark")
     finally:
         tracing.close()
-    assert not [event for event in events if isinstance(event, tracefs.Born | tracefs.Renamed | tracefs.Exited)]
+    # an engine's `exec` somewhere else on this machine may be among the births: it cannot be told from one into ours yet
+    assert not [event for event in events if isinstance(event, tracefs.Born) and event.thread == busy.pid]
+    assert not [event for event in events if isinstance(event, tracefs.Renamed | tracefs.Exited)]
     assert not [event for event in events if isinstance(event, tracefs.Signalled) and event.number == number("CHLD")]
 
 
@@ -392,16 +396,21 @@ def instances() -> list[str]:
         os.close(folder)
 
 
+def trace_mounts() -> list[str]:
+    """Where tracefs is mounted; other mounts come and go with other people's containers."""
+    return [line for line in Path("/proc/self/mounts").read_text().splitlines() if " tracefs " in line]
+
+
 @needs_tracing
 def test_leaves_nothing(start_any: Start) -> None:
     """Instance, descriptors and mounts are gone after `close`; what a killed observer left goes the next time."""
     run = guest(start_any, "step()")
-    descriptors, mounts = len(list(Path("/proc/self/fd").iterdir())), Path("/proc/self/mounts").read_text()
+    descriptors, mounts = len(list(Path("/proc/self/fd").iterdir())), trace_mounts()
     with Observer(run.pid):
         assert [name for name in instances() if f"{tracefs._PREFIX}{os.getpid()}-" in name]
     assert not [name for name in instances() if f"{tracefs._PREFIX}{os.getpid()}-" in name]
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
-    assert Path("/proc/self/mounts").read_text() == mounts
+    assert trace_mounts() == mounts
 
     watcher = """
 import signal, sys
