@@ -10,9 +10,9 @@ graceful_timeout = 6
 
 
 def app(environ: dict[str, str], start_response: Callable[[str, list[tuple[str, str]]], object]) -> Iterator[bytes]:
-    """`/slow` begins at once and ends two seconds later."""
+    """`/slow` begins at once and ends three seconds later."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield f"{os.getpid()}\n".encode()
     if environ["PATH_INFO"] == "/slow":
-        time.sleep(2)
+        time.sleep(3)
     yield b"end\n"
