@@ -278,7 +278,8 @@ class Engine:
 
     def feed(self, event: "tuple[int, int]") -> None:
         """One event through the machine, and what it leads to."""
-        self.state, actions = machine.step(self.policy, self.state, event, time.monotonic_ns())
+        deadline, now = self.state.deadline, time.monotonic_ns()
+        self.state, actions = machine.step(self.policy, self.state, event, now)
         found_nobody = False
         for action in actions:
             verb = action[0]
@@ -304,6 +305,9 @@ class Engine:
                 self.report.say(
                     DEBUG, "signal", f"{signals.name_of(action[1])} dropped", signal=signals.name_of(action[1])
                 )
+        if self.state.deadline not in (deadline, NEVER):
+            # looking who is there took its time: whoever was asked has what was promised from the signal on
+            self.state = machine.postponed(self.state, time.monotonic_ns() - now)
         if found_nobody:
             self.feed((machine.NOBODY, 0))
 
