@@ -1,0 +1,168 @@
+"""The first moments of a container: a TERM that comes before the program runs, or before pyinit itself does, is not lost.
+
+The kernel drops a signal to PID 1 that is neither handled nor blocked (pid_namespaces(7)). The launcher blocks all of them first,
+but a Python interpreter has to start before it can: that window is what is measured here, and what the native engine is for.
+"""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support import processes
+from support.containers import Container, Run
+from support.waiting import NeverCameError
+
+RESULTS = Path(__file__).resolve().parent.parent.parent / ".results"
+DELAYS = (0, 1, 5, 20, 50, 200)  # ms after `docker start` has returned
+TIMES = 25
+AT_ONCE = 3
+TERM = 15
+TOO_EARLY = 2
+"""Exit status of runc's own process, a Go program, when the signal comes before it has executed pyinit."""
+
+
+def is_safe(pid: int) -> bool:
+    """Whether PID 1 blocks TERM, or has a child, which comes later still.
+
+    While it sleeps in sigtimedwait the mask in /proc lacks what it waits for, so the mask alone would say no again.
+    """
+    try:
+        if TERM in processes.mask(processes.status(pid), "SigBlk"):
+            return True
+        return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii"))
+    except OSError:
+        return False
+
+
+@dataclass
+class Shot:
+    """One TERM: when it was meant to be sent and when it was (seconds after start), whether PID 1 blocked it, and what came of it."""
+
+    delay: int
+    sent: float
+    safe: bool | None
+    status: int | None
+    """The container's exit status; None: it never ended, so the signal was lost."""
+
+    @property
+    def is_lost(self) -> bool:
+        return self.status is None
+
+
+def shoot(container: Container, delay: int) -> Shot:
+    """Start the container, send it TERM after so many milliseconds, and see whether it ends. `sleep` dies of TERM at any moment."""
+    container.start()
+    began = time.monotonic()
+    safe = None
+    if delay:  # 0 is at once: no time for a look
+        pid = container.pid
+        time.sleep(max(0.0, began + delay / 1000 - time.monotonic()))  # the moment is what is tested
+        safe = is_safe(pid)
+    sent = time.monotonic() - began
+    container.kill("TERM")
+    try:
+        status = container.wait(2)
+    except NeverCameError:
+        container.kill("KILL")
+        container.wait()
+        return Shot(delay, sent, safe, None)
+    return Shot(delay, sent, safe, status)
+
+
+@pytest.mark.timeout(300)
+def test_term_right_after_start(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """150 containers get TERM 0 to 200 ms after their start. None is lost once PID 1 blocks it; the others are counted and told."""
+    containers = [run(["sleep", "1000"], start=False) for _ in range(AT_ONCE)]
+    plan = [delay for delay in DELAYS for _ in range(TIMES)]
+
+    def some(nth: int) -> list[Shot]:
+        return [shoot(containers[nth], delay) for delay in plan[nth::AT_ONCE]]
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        shots = [shot for shots in pool.map(some, range(AT_ONCE)) for shot in shots]
+    with capsys.disabled():
+        print(f"\n{tell(shots)}")
+    assert len(shots) == TIMES * len(DELAYS)
+    assert [shot for shot in shots if shot.safe and shot.is_lost] == []
+    # 2: it met the runtime's own process, before pyinit was executed at all; the container ended, as it was meant to
+    assert {shot.status for shot in shots if not shot.is_lost} <= {128 + TERM, TOO_EARLY}
+    assert {shot.status for shot in shots if shot.safe} == {128 + TERM}
+
+
+def tell(shots: Sequence[Shot]) -> str:
+    """The table for the reader, and as JSON beside the other results."""
+    rows = []
+    for delay in DELAYS:
+        mine = [shot for shot in shots if shot.delay == delay]
+        looked = [shot for shot in mine if shot.safe is not None]
+        rows.append(
+            {
+                "delay_ms": delay,
+                "sent_ms": round(sorted(shot.sent for shot in mine)[len(mine) // 2] * 1000, 1),
+                "times": len(mine),
+                "before_exec": sum(shot.status == TOO_EARLY for shot in mine),
+                "lost": sum(shot.is_lost for shot in mine),
+                "blocked": sum(bool(shot.safe) for shot in looked) if looked else None,
+            }
+        )
+    if RESULTS.is_dir():
+        (RESULTS / "lost-signals.json").write_text(
+            json.dumps({"engine": "python", "rows": rows}, indent=2) + "\n", "utf-8"
+        )
+    titles = ("TERM after start", "sent (median)", "times", "blocked already", "before exec", "lost")
+    table: list[tuple[str, ...]] = [titles]
+    for row in rows:
+        blocked = "-" if row["blocked"] is None else f"{row['blocked']} of {row['times']}"
+        counts = (str(row[key]) for key in ("before_exec", "lost"))
+        table.append((f"{row['delay_ms']} ms", f"{row['sent_ms']} ms", str(row["times"]), blocked, *counts))
+    return "\n".join(
+        "   ".join(cell.rjust(len(title)) for cell, title in zip(line, titles, strict=True)) for line in table
+    )
+
+
+def first_look(mark: bytes, known: set[str]) -> int:
+    """The new process that carries `mark` in its environment: a container's PID 1, right after its exec. Without a pause: it is a race."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for name in os.listdir("/proc"):  # noqa: PTH208 (as fast as can be)
+            if name.isdigit() and name not in known:
+                try:
+                    if mark in Path(f"/proc/{name}/environ").read_bytes():
+                        return int(name)
+                except OSError:
+                    continue  # gone
+    raise AssertionError("PID 1 did not appear")
+
+
+def test_term_at_the_moment_it_is_blocked(run: Run) -> None:
+    """Sent from the host, in the very first moment in which PID 1 blocks TERM: the program is not even started, and gets it."""
+
+    def at_the_edge(mark: bytes, known: set[str]) -> bool:
+        pid = first_look(mark, known)
+        while not is_safe(pid):
+            assert processes.is_alive(pid), "it has ended before it blocked TERM"
+        is_early = not Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+        os.kill(pid, TERM)
+        return is_early
+
+    early = 0
+    for _ in range(8):
+        mark = f"START_MARK={os.urandom(8).hex()}"
+        container = run(["sleep", "1000"], start=False, environment=[mark])
+        with ThreadPoolExecutor(1) as pool:
+            watching = pool.submit(at_the_edge, mark.encode(), set(os.listdir("/proc")))  # noqa: PTH208 (names are enough)
+            container.start()
+            early += watching.result()
+        assert container.wait(5) == 128 + TERM
+    assert early, "each look came too late to prove anything"
+
+
+def test_program_that_ends_at_once(run: Run) -> None:
+    """A program that is over before pyinit has gone to sleep: its status arrives all the same."""
+    assert [run(["sh", "-c", f"exit {code}"]).wait() for code in (0, 7)] == [0, 7]
