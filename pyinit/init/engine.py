@@ -3,7 +3,7 @@
 Order matters more than anything here: every signal is blocked before this file is loaded, the program gets its own mask back as
 the last thing before exec, and a signal that arrives in between waits in the kernel.
 
-Waiting is sigwaitinfo on blocked signals. Rejected: handlers (run between any two bytecodes, and asyncio's wake-up pipe loses
+Waiting is sigwait on blocked signals. Rejected: handlers (run between any two bytecodes, and asyncio's wake-up pipe loses
 which signal it was), signalfd (not in Python 3.11; the same masks), waitpid in a thread (two blocking calls, and a lock).
 Until `Engine.run` anything may fail with its own exit status; from there on PID 1 must not die: errors warn and go on.
 """
@@ -257,24 +257,27 @@ class Engine:
     def _turn(self) -> None:
         """Sleep until something happens, and see to it."""
         # the one blocking call: no tick, and a deadline only while one is running
-        info: _signal.struct_siginfo | None
         if self.state.deadline == NEVER:
-            info = _signal.sigwaitinfo(signals.ALL)
+            number = _signal.sigwait(
+                signals.ALL
+            )  # lighter than sigwaitinfo, which makes a struct_siginfo that nobody reads
         else:
             left = max(self.state.deadline - time.monotonic_ns(), 0)
             info = _signal.sigtimedwait(signals.ALL, left / SECOND)
-        if info is None or info.si_signo == signals.CHLD:
+            number = signals.CHLD if info is None else info.si_signo
+        if number == signals.CHLD:
             self.reap()
         else:
-            self._note_signal(info.si_signo)
-            self.feed((machine.SIGNAL, info.si_signo))
+            self._note_signal(number)
+            self.feed((machine.SIGNAL, number))
         if self._is_late():
             self.reap()  # who has ended in time is not to be killed for it
             if self._is_late():
                 self.feed((machine.TIMEOUT, 0))
 
     def _is_late(self) -> bool:
-        return not self.is_done and time.monotonic_ns() >= self.state.deadline
+        deadline = self.state.deadline
+        return deadline != NEVER and not self.is_done and time.monotonic_ns() >= deadline
 
     def feed(self, event: "tuple[int, int]") -> None:
         """One event through the machine, and what it leads to."""
@@ -358,12 +361,13 @@ class Engine:
 
     def _orphan_ended(self, pid: int, status: int) -> None:
         self.reaped += 1
-        how = signals.ended_how(status)
-        why = ", out of memory" if self._ran_out_of_memory(pid, status) else ""
-        self.last_reaped = f"{pid}: {how}{why}"
+        ran_out = self._ran_out_of_memory(pid, status)
         level = WARNINGS if self.policy.warn_reap else DEBUG
-        if level <= self.report.verbosity:
-            self.report.say(level, "reap", f"reaped orphan {self.last_reaped}", pid=pid, status=how)
+        if level > self.report.verbosity and not self.policy.wait_all:
+            return  # the usual case: nobody will read words about it
+        how = signals.ended_how(status)
+        self.last_reaped = f"{pid}: {how}{', out of memory' if ran_out else ''}"
+        self.report.say(level, "reap", f"reaped orphan {self.last_reaped}", pid=pid, status=how)
 
     def _program_stopped(self, signal: int) -> None:
         self.report.say(

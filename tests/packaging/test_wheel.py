@@ -90,7 +90,16 @@ def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Pa
     sdist = tmp_path / name.stdout.split()[-1]
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
-    pip: list[str | Path] = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path / "again"]
+    pip: list[str | Path] = [
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        tmp_path / "again",
+    ]
     subprocess.run([sys.executable, *pip, tmp_path / sdist.name.removesuffix(".tar.gz")], check=True)
     (again,) = (tmp_path / "again").glob("*.whl")
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:

@@ -1,0 +1,1 @@
+"""The bench: pyinit beside other inits, in one run."""
