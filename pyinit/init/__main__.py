@@ -6,8 +6,12 @@ _MASK = _signal.pthread_sigmask(_signal.SIG_SETMASK, [*range(1, 32), *range(34, 
 
 import sys  # noqa: E402  - nothing comes before the mask
 
-# behind everything else, so that no file of an application can stand in for a module of Python's
-sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0].rpartition("/")[0])
+# our two packages by hand: nothing is searched for, and site-packages never comes on PID 1's path
+_here = __file__.rpartition("/")[0]
+for _name, _folder in (("pyinit", _here.rpartition("/")[0]), ("pyinit.init", _here)):
+    _package = sys.modules[_name] = type(sys)(_name)
+    _package.__path__ = [_folder]
+sys.modules["pyinit"].init = sys.modules["pyinit.init"]  # type: ignore[attr-defined]
 
 from pyinit.init.start import start  # noqa: E402
 

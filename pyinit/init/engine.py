@@ -216,6 +216,8 @@ class Engine:
         self.report = report
         self.terminal = terminal
         self.state = State()
+        self.settled: dict[tuple[int, int], list[machine.Action]] = {}
+        """Events that change nothing while no clock is running, and their actions: the machine is pure, so it is asked once."""
         self.group = 0
         """The program's process group: its pid when it was started."""
         self.child = 0
@@ -281,8 +283,25 @@ class Engine:
 
     def feed(self, event: "tuple[int, int]") -> None:
         """One event through the machine, and what it leads to."""
-        deadline, now = self.state.deadline, time.monotonic_ns()
-        self.state, actions = machine.step(self.policy, self.state, event, now)
+        known = self.settled.get(event)
+        if known is not None:
+            self._carry_out(known)
+            return
+        before, now = self.state, time.monotonic_ns()
+        self.state, actions = machine.step(self.policy, before, event, now)
+        if self.state is not before:
+            self.settled.clear()
+        elif before.deadline == NEVER:
+            self.settled[event] = actions
+        found_nobody = self._carry_out(actions)
+        if self.state.deadline not in (before.deadline, NEVER):
+            # looking who is there took its time: whoever was asked has what was promised from the signal on
+            self.state = machine.postponed(self.state, time.monotonic_ns() - now)
+        if found_nobody:
+            self.feed((machine.NOBODY, 0))
+
+    def _carry_out(self, actions: "list[machine.Action]") -> bool:
+        """Do what the machine says; whether there was nobody to ask."""
         found_nobody = False
         for action in actions:
             verb = action[0]
@@ -301,18 +320,12 @@ class Engine:
             elif verb == machine.DRAIN:
                 self.stop_signal = action[1]
                 text = f"{signals.name_of(action[1])} is held back for {seconds(self.policy.drain)} (--drain)"
-                self.report.say(
-                    INFO, "drain", text, signal=signals.name_of(action[1]), ms=self.policy.drain // MILLISECOND
-                )
+                milliseconds = self.policy.drain // MILLISECOND
+                self.report.say(INFO, "drain", text, signal=signals.name_of(action[1]), ms=milliseconds)
             elif verb == machine.DROP:
-                self.report.say(
-                    DEBUG, "signal", f"{signals.name_of(action[1])} dropped", signal=signals.name_of(action[1])
-                )
-        if self.state.deadline not in (deadline, NEVER):
-            # looking who is there took its time: whoever was asked has what was promised from the signal on
-            self.state = machine.postponed(self.state, time.monotonic_ns() - now)
-        if found_nobody:
-            self.feed((machine.NOBODY, 0))
+                name = signals.name_of(action[1])
+                self.report.say(DEBUG, "signal", f"{name} dropped", signal=name)
+        return found_nobody
 
     # --- reaping ---
 
