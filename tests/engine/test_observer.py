@@ -213,7 +213,9 @@ step(); os.kill(deaf, signal.SIGTERM); os.kill(deaf, signal.SIGKILL); os.wait();
     (term,) = received(by_inside(account, run.value("deaf")), "TERM")
     assert (term.fate, term.sender, term.sender_pid) == (Fate.IGNORED, Sender.INIT, run.pid)
     (first,) = received(account.init, "TERM")
-    assert (first.fate, first.sender, first.sender_pid) == (Fate.DELIVERED, Sender.OUTSIDE, os.getpid())
+    assert (first.fate, first.sender) == (Fate.DELIVERED, Sender.OUTSIDE)
+    # an observer in a PID namespace of its own cannot know how an outsider is numbered there
+    assert first.sender_pid in (os.getpid(), None)
     assert account.init.ended is not None
     assert account.init.born < first.time < term.time < account.init.ended
     assert [one.sender for one in received(account.init, "CHLD")] == [Sender.MEMBER]
@@ -241,7 +243,10 @@ def test_short_lived_processes_are_seen(start_any: Start) -> None:
         account = stop(run, observer, "USR1")
     assert len(account.processes) == 201
     assert all(process.ended is not None for process in account.processes)
-    assert account.blind == () or account.blind[0].startswith("wait statuses")
+    # and what could not be seen is said: statuses that were too quick; intruders, where the observer has a namespace of its own
+    assert all(
+        line.startswith(("wait statuses", "short-lived processes put in from outside")) for line in account.blind
+    )
 
 
 @needs_tracing

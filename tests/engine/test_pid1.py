@@ -98,7 +98,9 @@ def test_outsider_does_not_hold_up_the_exit(start: Start, start_any: Start) -> N
     """A `docker exec` has its parent outside: the exit does not wait for it, and it is asked neither."""
     run = start("--", *python("block(); say('ready'); record(10)"), where=NAMESPACE).ready()
     guest = python("block(15); say('ready'); signal.sigwait({15}); say('asked')")
-    outsider = start_any("nsenter", "--target", str(run.pid), "--pid", "--mount", "--", *guest).ready()
+    outsider = start_any(
+        "nsenter", "--target", str(run.pid), "--pid", "--mount", "--root", "--wd", "--", *guest
+    ).ready()
     began = time.monotonic()
     assert run.send("USR1").wait() == 0
     assert time.monotonic() - began < 3
@@ -110,7 +112,9 @@ def test_signals_do_not_reach_an_outsider(start: Start, start_any: Start) -> Non
     """TERM, even to the tree, is for our own: a debugging session stays."""
     run = start("--scope", "tree", "--", *python("block(); say('ready'); record(10)"), where=NAMESPACE).ready()
     guest = python("block(); say('ready'); record(64)")
-    outsider = start_any("nsenter", "--target", str(run.pid), "--pid", "--mount", "--", *guest).ready()
+    outsider = start_any(
+        "nsenter", "--target", str(run.pid), "--pid", "--mount", "--root", "--wd", "--", *guest
+    ).ready()
     run.send("TERM")
     run.wait_out("15")
     os.kill(
@@ -125,7 +129,15 @@ def test_orphan_of_an_outsider_is_reaped(start: Start, start_any: Start) -> None
     """What a `docker exec` leaves behind becomes ours, and no zombie of it stays."""
     run = start("-vvv", "--", "sleep", "60", where=NAMESPACE).armed()
     outsider = start_any(
-        "nsenter", "--target", str(run.pid), "--pid", "--mount", "--", *python("daemon(lambda: os._exit(9))")
+        "nsenter",
+        "--target",
+        str(run.pid),
+        "--pid",
+        "--mount",
+        "--root",
+        "--wd",
+        "--",
+        *python("daemon(lambda: os._exit(9))"),
     )
     assert outsider.wait() == 0
     run.wait_err(r"reaped orphan \d+: exit 9")
@@ -219,7 +231,7 @@ sys.exit(5)
 def test_shared_namespace_is_left_alone(start: Start, start_any: Start) -> None:
     """`shareProcessNamespace`: PID 1 is somebody else's, and its other children are none of ours."""
     pause = start_any(*python("block(); say('ready'); record(64)"), where=NAMESPACE).ready()
-    enter = ("nsenter", "--target", str(pause.pid), "--pid", "--mount", "--")
+    enter = ("nsenter", "--target", str(pause.pid), "--pid", "--mount", "--root", "--wd", "--")
     neighbour = start_any(*enter, *python("block(); say('ready'); record(64)")).ready()
     code = "daemon(lambda: (block(), say('ready'), time.sleep(60)))\nblock(); say('ready'); time.sleep(60)"
     run = start("-t", "100ms", "--linger", "100ms", "--scope", "tree", "--", *python(code), wrapper=enter)

@@ -210,7 +210,10 @@ class Run:
     def armed(self) -> "Run":
         """Wait until the init is in its one blocking call: the program is started and the directory is /."""
         until(
-            lambda: str(Path(f"/proc/{self.pid}/cwd").readlink()) == "/" and processes.state(self.pid) == "S",
+            # compared as files: seen from a chroot, or from another mount namespace, the name of "/" is another one
+            lambda: (
+                Path(f"/proc/{self.pid}/cwd").samefile(f"/proc/{self.pid}/root") and processes.state(self.pid) == "S"
+            ),
             10,
             "the init's sleep",
         )

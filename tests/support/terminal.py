@@ -27,7 +27,12 @@ class Terminal:
             self.resize(rows, columns)
             # TIOCSCTTY after setsid makes it the controlling terminal; Python offers no other way without a fork of our own
             self.process = subprocess.Popen(
-                ["setsid", "--ctty", "--wait", *command], stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True
+                ["setsid", "--ctty", "--wait", *command],
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                close_fds=True,
+                env={**os.environ, "TERM": "xterm"},  # a service has none, and less asks about it
             )
         except BaseException:
             os.close(self._ours)
