@@ -225,6 +225,8 @@ class Engine:
         self.started = time.monotonic_ns()
         self.name = show(policy.program[0].rpartition(b"/")[2])
         self.sees = forensics.is_readable()
+        self.was_blind = False
+        """Whether the others had to be done without a readable /proc."""
         self.asked: dict[tuple[int, int], int] = {}
         """Who has had a stop signal from us, and the last one."""
         self.killed: dict[tuple[int, int], str] = {}
@@ -254,6 +256,9 @@ class Engine:
                 self._turn()
             except Exception as error:  # noqa: BLE001 - a bug of ours must not end the container
                 self.report.warn(f"internal error, going on: {error!r}; please report it")
+                if self.state.phase == machine.DONE and not self.is_done:
+                    status = self.state.status
+                    return 128 + signals.KILL if status == NO_STATUS else signals.exit_code(status)
         return self.code
 
     def _turn(self) -> None:
@@ -296,7 +301,7 @@ class Engine:
         found_nobody = self._carry_out(actions)
         if self.state.deadline not in (before.deadline, NEVER):
             # looking who is there took its time: whoever was asked has what was promised from the signal on
-            self.state = machine.postponed(self.state, time.monotonic_ns() - now)
+            self.state = machine.postponed(before, self.state, time.monotonic_ns() - now)
         if found_nobody:
             self.feed((machine.NOBODY, 0))
 
@@ -332,26 +337,28 @@ class Engine:
     def reap(self) -> None:
         """Everyone who has ended, in one go: SIGCHLD does not queue (signal(7)). The machine hears of it after the batch."""
         status, is_empty = NO_STATUS, False
-        while True:
-            try:
-                pid, what = posix.waitpid(-1, posix.WNOHANG | posix.WUNTRACED)
-            except ChildProcessError:
-                is_empty = True
-                break
-            if pid == 0:
-                break
-            if signals.is_stopped(what):
-                if pid == self.child:
-                    self._program_stopped(signals.stop_signal(what))
-            elif pid == self.child:
-                self.child, status = 0, what
-                self._program_ended(what)
-            else:
-                self._orphan_ended(pid, what)
-        if is_empty:
-            self.feed((machine.EMPTY, status))
-        elif status != NO_STATUS:
-            self.feed((machine.ENDED, status))
+        try:
+            while True:
+                try:
+                    pid, what = posix.waitpid(-1, posix.WNOHANG | posix.WUNTRACED)
+                except ChildProcessError:
+                    is_empty = True
+                    break
+                if pid == 0:
+                    break
+                if signals.is_stopped(what):
+                    if pid == self.child:
+                        self._program_stopped(signals.stop_signal(what))
+                elif pid == self.child:
+                    self.child, status, self.last_reaped = 0, what, ""
+                    self._program_ended(what)
+                else:
+                    self._orphan_ended(pid, what)
+        finally:  # whatever happened to a report line, the program's end is not forgotten
+            if is_empty:
+                self.feed((machine.EMPTY, status))
+            elif status != NO_STATUS:
+                self.feed((machine.ENDED, status))
 
     def _program_ended(self, status: int) -> None:
         how = signals.ended_how(status)
@@ -388,7 +395,7 @@ class Engine:
         )
         if self.state.phase != machine.RUNNING:
             if self.last_asked not in signals.STOPPING:  # a plan may want it stopped
-                self.terminal.resume(self.group)  # a shutdown is running: nobody is to sleep through it
+                self.terminal.hurry(self.group, signal)
         else:
             self.terminal.program_stopped(self.group, signal, self.passed_on_stop)
 
@@ -436,18 +443,19 @@ class Engine:
             self.asked_at, self.stop_signal = time.monotonic_ns(), signals.TERM
         if self.sees:
             found = self._ask_everyone(signals.TERM, self._unasked)
+        elif self.was_blind:
+            found = 0  # done and said already
         elif posix.getpid() == 1 and not self.child and self.state.signal == 0:
             # blind and alone in our own PID namespace, with nobody asked yet: the only way to be fair to them
-            found = 1
+            self.was_blind, found = True, 1
             for number in (signals.TERM, signals.CONT):
                 try:
                     posix.kill(-1, number)
                 except OSError:
                     found = 0
         else:
-            found = 0
-            if not self.state.killed:
-                self.report.warn("/proc is not readable: only the program's process group can be stopped in order")
+            self.was_blind, found = True, 0
+            self.report.warn("/proc is not readable: only the program's process group can be stopped in order")
         if found:
             self.report.say(INFO, "sweep", f"SIGTERM sent to {found} more", signal="SIGTERM", count=found)
         return found
@@ -482,7 +490,11 @@ class Engine:
         if not child:
             return
         try:
-            posix.kill(-self.group if scope >= GROUP else child, number)
+            # a program that has left its first group is reached all the same
+            if scope < GROUP or posix.getpgid(child) != self.group:
+                posix.kill(child, number)
+            if scope >= GROUP:
+                posix.kill(-self.group, number)
         except ProcessLookupError:
             pass  # it is a zombie that we reap next
         except OSError as error:
@@ -531,9 +543,10 @@ class Engine:
     def kill_asked(self) -> None:
         """Look first, then SIGKILL whoever was asked and is still here, then say it in one line."""
         if not self.sees:
-            if self.child:
+            if self.child and not self.killed:
                 self._kill(self.child, signals.KILL, self.policy.scope)
                 text = f"killed the {WHOM[min(self.policy.scope, GROUP)]} of {self.name} (/proc is not readable: nobody knows why)"
+                self.killed[self.child, 0] = f"{self.child} {self.name}"
                 self.report.say(WARNINGS, "escalate", text, signal="SIGKILL")
                 self.last_words.append(text)
             return
@@ -553,7 +566,7 @@ class Engine:
         hint = ""
         if not self.policy.grace_chosen and self.state.killed:
             grace = seconds(self.policy.plan[0][1])
-            hint = f"; nobody chose the {grace}: more is given by --grace 25s or PYINIT_GRACE=25s, and a longer docker stop -t"
+            hint = f"; nobody chose the {grace}: --grace or PYINIT_GRACE gives more, below what docker stop -t or the pod allows"
         fields: list[Value] = [look.fields() for look in killed]
         self.report.say(
             WARNINGS, "escalate", text + hint, after_ms=waited // MILLISECOND, signal="SIGKILL", processes=fields

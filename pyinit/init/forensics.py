@@ -51,7 +51,7 @@ class Process:
 def read(path: str, limit: int = 1 << 20) -> bytes:
     """A file's content, at most `limit` bytes; empty where it cannot be read."""
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)  # should it be a FIFO after all
     except OSError:
         return b""
     try:

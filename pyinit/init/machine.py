@@ -333,11 +333,10 @@ def finish(m: Moment) -> "tuple[State, list[Action]]":
     return m.state.but(status=status, deadline=NEVER, plan_end=NEVER, bound=NEVER), [(EXIT, code)]
 
 
-def postponed(state: State, lag: int) -> State:
-    """The state when its actions took `lag` to carry out: the instants that they set count from then."""
-    return state.but(
-        deadline=later(state.deadline, lag), plan_end=later(state.plan_end, lag), bound=later(state.bound, lag)
-    )
+def postponed(before: State, state: State, lag: int) -> State:
+    """The state when its actions took `lag` to carry out: the instants that they set count from then. A bound is set once."""
+    bound = state.bound if state.bound == before.bound else later(state.bound, lag)
+    return state.but(deadline=min(later(state.deadline, lag), bound), plan_end=later(state.plan_end, lag), bound=bound)
 
 
 # --- the table ---

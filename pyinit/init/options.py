@@ -55,9 +55,9 @@ class Option:
 # fmt: off
 OPTIONS = (
     Option("Stopping", "t", "grace", "D", "PYINIT_GRACE", "8s, in Kubernetes 28s",
-           "from forwarding the stop signal to SIGKILL; the same as --stop =:D,KILL. 'infinity' never kills, '0' kills at once"),
+           "from forwarding the stop signal to SIGKILL; the same as --stop =:D,KILL. 'infinity' never kills the program, '0' at once"),
     Option("Stopping", "", "stop", "PLAN", "PYINIT_STOP", "=:8s,KILL",
-           "the whole plan, e.g. TERM:8s,INT:4s,KILL; '=' is the signal that came, after --rewrite; without KILL nothing is killed"),
+           "the whole plan, e.g. TERM:8s,INT:4s,KILL; '=' is the signal that came, after --rewrite; without KILL the program never is"),
     Option("Stopping", "d", "drain", "D", "PYINIT_DRAIN", "0",
            "wait before forwarding the stop signal, so that load balancers can look elsewhere; a second stop signal ends the wait"),
     Option("Stopping", "", "linger", "D", "PYINIT_LINGER", "8s, or the plan's length if shorter",

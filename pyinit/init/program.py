@@ -58,13 +58,23 @@ def execute(words: "tuple[bytes, ...]", environ: "Mapping[bytes, bytes]") -> "No
         except OSError as error:
             error.filename = file
             if error.errno == errno.ENOEXEC and not _is_binary(file):
-                posix.execve(b"/bin/sh", (b"sh", file, *words[1:]), environ)
+                try:
+                    posix.execve(b"/bin/sh", (b"sh", file, *words[1:]), environ)
+                except OSError:
+                    raise OSError(errno.ENOEXEC, "", file) from None  # no shell in this image
             if error.errno not in SEARCHED_ON:
                 raise
             # "permission denied" for one directory must not be hidden by "not found" in the next
             if failure.errno != errno.EACCES:
                 failure = error
     raise failure
+
+
+def _is_regular(path: str) -> bool:
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o100000
+    except OSError:
+        return False
 
 
 def _is_binary(file: bytes) -> bool:
@@ -75,7 +85,7 @@ def _is_binary(file: bytes) -> bool:
 def explain(number: int, file: bytes, words: "Sequence[bytes]", environ: "Mapping[bytes, bytes]") -> "tuple[int, str]":
     """The exit status and the one line for a program that could not be executed: which file, why, and what to do."""
     name, path = show(words[0]), file.decode("utf-8", "surrogateescape")
-    head = forensics.read(path, 4096)
+    head = forensics.read(path, 4096) if _is_regular(path) else b""
     if number == errno.ENOENT:
         if not words[0]:
             return NOT_FOUND, "cannot run '': the program's name is empty; write pyinit -- PROGRAM [ARG...]"

@@ -6,6 +6,7 @@ to the open file description, which the program shares (open(2)). The time stamp
 """
 
 import _signal
+import errno
 import posix
 import select
 import time
@@ -77,14 +78,15 @@ class Report:
             self.dropped += 1
 
     def _json(self, event: str, text: str, fields: "dict[str, Value]") -> bytes:
-        """A whole JSON object however long the fields are: the longest part, the processes, is shortened first."""
+        """A whole JSON object however long the fields are: lists and the text are shortened, the rest is there."""
         head: dict[str, Value] = {"ts": timestamp(), "event": event, "message": text}
         line = json({**head, **fields}).encode() + b"\n"
-        processes = fields.get("processes")
-        while len(line) > LIMIT and isinstance(processes, list) and processes:
-            processes = processes[: len(processes) // 2]
+        while len(line) > LIMIT and any(isinstance(value, list) and value for value in fields.values()):
+            fields = {
+                key: value[: len(value) // 2] if isinstance(value, list) else value for key, value in fields.items()
+            }
             head["message"] = text[:1000]
-            line = json({**head, **fields, "processes": processes, "shortened": True}).encode() + b"\n"
+            line = json({**head, **fields, "shortened": True}).encode() + b"\n"
         return line if len(line) <= LIMIT else json({**head, "message": text[:500], "shortened": True}).encode() + b"\n"
 
     def error(self, text: str) -> None:
@@ -128,11 +130,17 @@ def write(line: bytes, fd: int = STDERR) -> bool:
             return posix.write(fd, line) == len(line)  # a file system that would rather not say NOWAIT
         except (OSError, AttributeError):  # not on a terminal, an old kernel, or a libc without pwritev2
             return posix.write(fd, line) == len(line)
-    except BrokenPipeError:
-        _signal.sigtimedwait((signals.PIPE,), 0)  # the one that our own write raised is not for the program
+    except OSError as error:
+        _forget(error)
         return False
-    except OSError:
-        return False
+
+
+def _forget(error: OSError) -> None:
+    """A write of our own that fails so raises a signal in us, which waits like any other: it is not for the program."""
+    if error.errno == errno.EPIPE:
+        _signal.sigtimedwait((signals.PIPE,), 0)
+    elif error.errno == errno.EFBIG:
+        _signal.sigtimedwait((signals.XFSZ,), 0)
 
 
 # --- the termination log (Kubernetes: terminationMessagePath) ---
@@ -164,6 +172,7 @@ def termination_log(path: bytes, text: str, report: Report) -> None:
         finally:
             posix.close(fd)
     except OSError as error:
+        _forget(error)
         who = f"UID {posix.geteuid()}"
         report.warn(
             f"--termination-log {options.show(path)}: {error.strerror}; name a file that {who} can write, or leave it out"

@@ -25,7 +25,7 @@ def given_environment() -> "dict[bytes, bytes]":
 
     In the C locale CPython sets LC_CTYPE in it (PEP 538), even under -I; the program is not to get what nobody set.
     """
-    environ = dict(posix.environ)
+    environ = {key: value for key, value in posix.environ.items() if key}  # execve(2) takes "=x", posix.execve does not
     if b"LC_CTYPE" in environ:
         from pyinit.init import forensics
 
@@ -93,6 +93,9 @@ def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int
         report.error(str(error))
         termination_log(log, str(error), report)
         return error.status
+    except OSError as error:
+        report.error(f"cannot start: {error.strerror}; is a limit of the container reached (ulimit -n, --pids-limit)?")
+        return program.OWN_FAILURE
     # from here on PID 1 must not die
     command = [options.show(word) for word in policy.program]
     report.say(options.INFO, "spawn", f"started {' '.join(command)} as PID {child}", pid=child, command=command)

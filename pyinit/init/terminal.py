@@ -32,10 +32,11 @@ class Terminal:
         self.group: Final = posix.getpgrp()
         self.is_leader = True
         self.take_at_start = False
+        if posix.getpid() != 1:
+            self.is_leader = posix.getsid(0) == posix.getpid() or not forensics.has_shell_above()
         if not posix.isatty(0):
             return
         self.fd = posix.dup(0)  # close-on-exec, and at least 3: holes below were filled first
-        self.is_leader = posix.getsid(0) == posix.getpid() or not forensics.has_shell_above()
         self.take_at_start = self.foreground() == self.group and (self.is_leader or not _in_pipeline())
 
     def foreground(self) -> int:
@@ -54,7 +55,7 @@ class Terminal:
 
     def give_back(self, program: int) -> None:
         """Before leaving: whoever started us can read again (`pyinit -- true; read line` in a script)."""
-        if self.fd >= 0 and not self.is_leader and self.foreground() in (program, 0):
+        if self.fd >= 0 and self.foreground() in (program, 0):
             self.give(self.group)
 
     def program_stopped(self, program: int, signal: int, passed_on: bool) -> None:
@@ -62,13 +63,15 @@ class Terminal:
 
         `passed_on` says that we sent it that signal: then somebody wants it stopped, and it stays so.
         """
-        if self.fd < 0 or signal not in signals.FROM_TERMINAL:
+        if signal not in signals.FROM_TERMINAL or not self._is_there():
             return
+        wants_terminal = signal in (signals.TTIN, signals.TTOU)
         if self.is_leader:
+            if wants_terminal:
+                self.give(program)  # continued without it, it would stop again at once
             if not passed_on:
                 self.resume(program)
             return
-        wants_terminal = signal in (signals.TTIN, signals.TTOU)
         if wants_terminal and self.foreground() == self.group:
             self.give(program)  # in a pipeline it was not taken before it was needed
             self.resume(program)
@@ -77,6 +80,23 @@ class Terminal:
             self.give(self.group)
         self._stop(signal)
         if self.foreground() == self.group:
+            self.give(program)
+        self.resume(program)
+
+    def _is_there(self) -> bool:
+        """Whether there is a terminal to be had: stdin, or below a shell, where stdin is a pipe, the one that it controls us by."""
+        if self.fd < 0 and not self.is_leader:
+            try:
+                self.fd = posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
+            except OSError:
+                pass  # none
+        return self.fd >= 0
+
+    def hurry(self, program: int, signal: int) -> None:
+        """The program was stopped while a shutdown is running: it is not to sleep through it."""
+        if signal in (signals.TTIN, signals.TTOU):
+            if self.fd < 0:
+                return  # continued without the terminal, it would stop again at once; the stop signal came with a CONT
             self.give(program)
         self.resume(program)
 

@@ -254,6 +254,12 @@ def test_symlink_loop(start: Start, tmp_path: Path) -> None:
     refused(start("--", str(tmp_path / "x"), env=PATH), 126, str(tmp_path / "x"))
 
 
+def test_program_is_a_pipe(start: Start, tmp_path: Path) -> None:
+    """Looking why it cannot be run does not wait for somebody to write into it."""
+    os.mkfifo(tmp_path / "x")
+    refused(start("--", str(tmp_path / "x"), env=PATH), 126, str(tmp_path / "x"))
+
+
 def test_path_unset(start: Start) -> None:
     """Without PATH the usual directories are searched, and the error says that it was not set."""
     assert start("--", "true", env={}).wait() == 0

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import socket
 import termios
 from collections.abc import Callable
@@ -156,6 +157,18 @@ def test_stderr_closed(start: Start) -> None:
     run = start("-vvv", "-t", "100ms", "--", *python(DEAF), prepare=lambda: os.close(2)).ready().send("HUP", "TERM")
     assert run.wait() == 137
     assert run.err == ""
+
+
+def test_stderr_is_a_file_at_its_limit(start: Start, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE: each line fails with SIGXFSZ, which is ours: not forwarded, and no line about it that fails again."""
+    file = tmp_path / "log"
+    file.write_bytes(b"x" * 4096)
+    with file.open("ab") as log:
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))  # noqa: E731 - it runs in the child
+        run = start("-vvv", "--", *python("block(); say('ready'); record(10)"), stderr=log, prepare=limit).ready()
+        run.send("HUP", "USR1")
+        assert run.wait() == 0
+    assert run.lines == ["ready", "1", "10"]
 
 
 def test_stderr_without_a_reader(start: Start) -> None:

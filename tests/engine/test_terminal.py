@@ -181,6 +181,24 @@ def test_pipeline_is_not_stopped(shell: OpenShell) -> None:
     pipeline(shell())
 
 
+def test_a_script_that_leads_the_session_can_read_afterwards(open_terminal: Open, engine: Engine) -> None:
+    """`docker run -it image sh -c 'pyinit -- true; read line'`: the terminal is given back though no shell is above."""
+    words = shlex.join([*engine.command, "--", "true"])
+    terminal = open_terminal("sh", "-c", f"{words}; echo rea''dy; read line; echo got=$line")
+    terminal.expect("ready")
+    terminal.send("hello\r")
+    terminal.expect("got=hello")
+
+
+def test_ctrl_z_where_stdin_is_a_pipe(shell: OpenShell) -> None:
+    """`sleep 30 | pyinit -- cat`, Ctrl-Z: the whole job stops and the shell is back."""
+    one = shell()
+    one.line("sleep 30 | init sh -c 'echo run''ning; cat'")
+    one.terminal.expect("running")
+    one.terminal.send("\x1a")
+    one.terminal.expect("Stopped")
+
+
 def test_real_pager(shell: OpenShell) -> None:
     """The same with less itself."""
     if shutil.which("less") is None:

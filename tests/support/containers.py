@@ -3,6 +3,7 @@
 import os
 import re
 import signal as signals
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ def numbered(names: Sequence[str]) -> list[str]:
     """The lines by which a guest's `record` tells the signals of these names."""
     every = {"RTMAX": 64, **{f"RTMIN+{n}": 34 + n for n in range(30)}}
     return [str(every.get(name) or int(signals.Signals[f"SIG{name}"])) for name in names]
+
+
+_sessions: list[subprocess.Popen[bytes]] = []
+"""Detached ones, kept until they end: nobody is to complain that nobody waits for them."""
 
 
 class Container:
@@ -143,11 +148,47 @@ class Container:
         except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
             raise NeverCameError(f"waited {timeout:g} s for the container to end; its logs:\n{self.logs()}") from None
 
-    def exec(self, *command: str, detach: bool = False, user: str = "", **options: Any) -> Executed:  # noqa: ANN401
-        """`docker exec`. Detached it returns at once, with status 0 and no output."""
-        result = self.raw.exec_run(list(command), detach=detach, user=user, **options)
+    def exec(self, *command: str, detach: bool = False, user: str = "", workdir: str = "") -> Executed:
+        """`docker exec`. Detached it returns at once, with status 0 and no output.
+
+        An engine in a chroot leaves its exec sessions in the root outside of it; there nsenter does the same, and does it right.
+        """
+        if not self._exec_finds_the_root():
+            return self._enter(command, detach=detach, user=user, workdir=workdir)
+        result = self.raw.exec_run(list(command), detach=detach, user=user, workdir=workdir or None)
         output = result.output if isinstance(result.output, bytes) else b""
         return Executed(result.exit_code or 0, output.decode("utf-8", "backslashreplace"))
+
+    def _exec_finds_the_root(self) -> bool:
+        """Whether an exec session sees the container's files. Asked only once: it depends on the engine alone."""
+        if Container._exec_works is None:
+            output = self.raw.exec_run(["stat", "-c", "%i", "/"]).output
+            seen = output.decode().strip() if isinstance(output, bytes) else ""
+            real = Path(f"/proc/{self.pid}/root").stat().st_ino
+            Container._exec_works = self.raw.attrs["HostConfig"]["Runtime"] != "runc" or seen == str(real)
+        return Container._exec_works
+
+    _exec_works: bool | None = None
+
+    def _enter(self, command: Sequence[str], *, detach: bool, user: str, workdir: str) -> Executed:
+        config = self.raw.attrs["Config"]
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root"]
+        enter.append(f"--wd=/proc/{self.pid}/root{workdir or config['WorkingDir'] or '/'}")
+        who = user or config["User"] or "0"
+        enter += [] if who in ("0", "root") else [f"--setuid={who.split(':')[0]}", f"--setgid={who.split(':')[-1]}"]
+        environment = dict(pair.partition("=")[::2] for pair in config["Env"] or [])
+        process = subprocess.Popen(
+            [*enter, "--", *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if detach else subprocess.PIPE,
+            stderr=subprocess.DEVNULL if detach else subprocess.STDOUT,
+        )
+        if detach:
+            _sessions.append(process)
+            return Executed(0, "")
+        output, _ = process.communicate(timeout=60)
+        return Executed(process.returncode, output.decode("utf-8", "backslashreplace"))
 
     def signal_inside(self, signal: int, pid: int | str) -> None:
         """A signal from a process inside, through `docker exec`, to the process that has this number there.
