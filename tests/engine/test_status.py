@@ -116,8 +116,8 @@ def body():
     say("ready")
     signal.sigwait({signal.SIGTERM})
     os._exit(9)
+block(10)  # first: the daemon may be ready before we are
 daemon(body)
-block(10)
 signal.sigwait({10})
 os._exit(4)
 """
