@@ -174,8 +174,11 @@ class Container:
         config = self.raw.attrs["Config"]
         enter = ["nsenter", f"--target={self.pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root"]
         enter.append(f"--wd=/proc/{self.pid}/root{workdir or config['WorkingDir'] or '/'}")
-        who = user or config["User"] or "0"
-        enter += [] if who in ("0", "root") else [f"--setuid={who.split(':')[0]}", f"--setgid={who.split(':')[-1]}"]
+        uid, _, gid = (user or config["User"] or "0").partition(":")
+        if not uid.isdigit():  # a name, as the container's passwd has it
+            passwd = Path(f"/proc/{self.pid}/root/etc/passwd").read_text("utf-8").splitlines()
+            uid, gid = next(line.split(":")[2:4] for line in passwd if line.startswith(f"{uid}:"))
+        enter += [] if uid == "0" else [f"--setuid={uid}", f"--setgid={gid or uid}"]
         environment = dict(pair.partition("=")[::2] for pair in config["Env"] or [])
         process = subprocess.Popen(
             [*enter, "--", *command],
