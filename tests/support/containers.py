@@ -4,6 +4,7 @@ import os
 import re
 import signal as signals
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -179,19 +180,27 @@ class Container:
             passwd = Path(f"/proc/{self.pid}/root/etc/passwd").read_text("utf-8").splitlines()
             uid, gid = next(line.split(":")[2:4] for line in passwd if line.startswith(f"{uid}:"))
         enter += [] if uid == "0" else [f"--setuid={uid}", f"--setgid={gid or uid}"]
+        enter.append("--")
         environment = dict(pair.partition("=")[::2] for pair in config["Env"] or [])
-        process = subprocess.Popen(
-            [*enter, "--", *command],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if detach else subprocess.PIPE,
-            stderr=subprocess.DEVNULL if detach else subprocess.STDOUT,
-        )
         if detach:
-            _sessions.append(process)
+            quiet = subprocess.DEVNULL
+            _sessions.append(
+                subprocess.Popen([*enter, *command], env=environment, stdin=quiet, stdout=quiet, stderr=quiet)
+            )
             return Executed(0, "")
-        output, _ = process.communicate(timeout=60)
-        return Executed(process.returncode, output.decode("utf-8", "backslashreplace"))
+        # a file, not a pipe: what the command leaves running keeps it open
+        with tempfile.TemporaryFile() as file:
+            ran = subprocess.run(
+                [*enter, *command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                timeout=60,
+                check=False,
+            )
+            file.seek(0)
+            return Executed(ran.returncode, file.read().decode("utf-8", "backslashreplace"))
 
     def signal_inside(self, signal: int, pid: int | str) -> None:
         """A signal from a process inside, through `docker exec`, to the process that has this number there.
