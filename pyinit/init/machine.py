@@ -121,12 +121,11 @@ class State:
 class Moment:
     """What a guard or an effect may look at: the state, the event and the time of one step."""
 
-    __slots__ = ("argument", "event", "now", "policy", "state")
+    __slots__ = ("argument", "now", "policy", "state")
 
     def __init__(self, policy: Policy, state: State, event: "Event", now: int) -> None:
         self.policy: Final = policy
         self.state: Final = state
-        self.event: Final = event[0]
         self.argument: Final = event[1]
         self.now: Final = now
 
