@@ -560,8 +560,8 @@ def test_cron(stop: Stop) -> None:
 
     program = Program(
         name="cron, daemonised",
-        folder="cron",
-        command=("/srv/start.sh",),
+        folder="shell",
+        command=("/srv/cron.sh",),
         options=("--wait", "all"),
         ready=lambda stage: until(lambda: "ready" in output(stage), 30, "cron's job"),
         lost=lambda stage: "" if "saved" in output(stage) else "the running job",
