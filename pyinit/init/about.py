@@ -2,7 +2,7 @@
 
 import sys
 
-from pyinit.init.options import OPTIONS, Option
+from pyinit.init.options import OPTIONS, Option, Policy, show
 from pyinit.init.start import VERSION
 
 USAGE = "pyinit [OPTIONS] [--] PROGRAM [ARG...]"
@@ -108,6 +108,28 @@ def version_text() -> str:
     """What --version prints: the engine belongs to it, since two may be installed under one name."""
     v = sys.version_info
     return f"pyinit {VERSION} (Python engine, {sys.implementation.name} {v.major}.{v.minor}.{v.micro})\n"
+
+
+def policy_text(policy: Policy) -> str:
+    """A policy, line by line, as the native engine writes it too."""
+    if policy.about:
+        return f"about={policy.about}\n"
+    numbers = ("grace_chosen", "drain", "linger", "wait_all", "scope", "others")
+    more = ("parent_death", "warn_reap", "json")
+    subreaper = -1 if policy.subreaper is None else int(policy.subreaper)
+    lines = [
+        f"plan={','.join(f'{signal}:{duration}' for signal, duration in policy.plan)}",
+        *(f"{name}={int(getattr(policy, name))}" for name in numbers),
+        f"stop_signals={policy.stop_signals:x}",
+        "rewrite=" + "".join(f"{a}:{sent}," for a, sent in enumerate(policy.rewrite) if a != sent),
+        "expect=" + "".join(f"{code}," for code in policy.expect),
+        f"subreaper={subreaper}",
+        *(f"{name}={int(getattr(policy, name))}" for name in more),
+        f"termination_log={show(policy.termination_log)}",
+        f"verbosity={policy.verbosity}",
+        *(f"program={show(word)}" for word in policy.program),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def license_text() -> str:

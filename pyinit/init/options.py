@@ -22,6 +22,9 @@ CHILD, GROUP, TREE = 0, 1, 2
 """Whom a signal reaches: the program alone, its process group, every descendant of pyinit."""
 SCOPES = ("child", "group", "tree")
 
+MAX_STEPS = 32
+"""How many steps a plan may have: the native engine keeps it in a place of fixed size."""
+
 AS_IT_CAME = 0
 """In a plan: the signal that began the shutdown, written `=`."""
 
@@ -213,14 +216,28 @@ def plan_length(plan: "Sequence[tuple[int, int]]") -> int:
     return length
 
 
+# fmt: off
+UNPRINTABLE = (
+    (0x00, 0x1F), (0x7F, 0xA0), (0xAD, 0xAD),  # control characters, spaces and hyphens that do not look like what they are
+    (0x061C, 0x061C), (0x200B, 0x200F), (0x2028, 0x202F), (0x2060, 0x206F),  # zero width, line ends, text direction
+    (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB), (0xE0000, 0xE007F),
+)
+# fmt: on
+"""Characters, from first to last, that could move a cursor or make a word look like another one."""
+
+
 def show(word: "bytes | str") -> str:
-    """A word as it may be printed: whatever could move a cursor or is no UTF-8 is escaped."""
+    """A word as it may be printed: whatever is UNPRINTABLE or no UTF-8 is escaped."""
     raw = word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
     text = raw.decode("utf-8", "backslashreplace")
-    return "".join(
-        c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else c.encode("unicode_escape").decode()
-        for c in text
-    )
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if any(a <= ord(c) <= z for a, z in UNPRINTABLE) else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 # --- values: each takes the text and gives the value, or None where it cannot be understood ---
@@ -269,6 +286,8 @@ def _catchable(where: str, text: str) -> int:
 def _plan(where: str, text: str) -> "tuple[tuple[int, int], ...]":
     steps: list[tuple[int, int]] = []
     words = text.split(",")
+    if len(words) > MAX_STEPS:
+        raise UsageError(f"{where}: more than {MAX_STEPS} steps; a plan is a few signals, such as TERM:8s,INT:4s,KILL")
     for position, word in enumerate(words):
         name, colon, length = word.partition(":")
         last = position == len(words) - 1

@@ -39,8 +39,10 @@ FROM_TERMINAL = (TSTP, TTIN, TTOU)
 
 def number_of(text: str) -> int | None:
     """The number of `TERM`, `SIGTERM`, `15`, `RTMIN+3` or `RTMAX-1`; None for anything else (case does not matter)."""
+    if not text.isascii():  # upper() would take a dotless i for an I
+        return None
     name = text.upper()
-    if name.isascii() and name.isdigit():
+    if name.isdigit():
         number = int(name) if len(name) <= 2 else 0
         return number if number in ALL else None
     name = name.removeprefix("SIG")
@@ -49,7 +51,7 @@ def number_of(text: str) -> int | None:
     if name in ALIASES:
         return ALIASES[name]
     base, sign, offset = name[:5], name[5:6], name[6:]
-    if not (offset.isascii() and offset.isdigit() and len(offset) <= 2):
+    if not (offset.isdigit() and len(offset) <= 2):
         return None
     if (base, sign) == ("RTMIN", "+"):
         number = RTMIN + int(offset)

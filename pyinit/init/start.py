@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import NoReturn
 
+    from pyinit.init.options import Policy
+
 VERSION = "0.1.0"
 
 
@@ -69,13 +71,14 @@ def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int
     _signal.signal(signals.CHLD, _signal.SIG_DFL)  # an inherited "ignore" would hide every exit
     engine.fill_descriptors()
     report = Report()
+    only_prints = words[:1] == [b"--print-policy"]  # not for users: a test compares what the two engines understand
     try:
-        policy = options.parse(words, environ)
+        policy = options.parse(words[only_prints:], environ)
     except options.UsageError as error:
         report.error(str(error))
         return program.OWN_FAILURE
-    if policy.about:
-        return _about(policy.about)
+    if only_prints or policy.about:
+        return _about(policy, only_prints)
     report.verbosity, report.is_json = policy.verbosity, policy.json
     _name_ourselves()
     log = absolute(policy.termination_log)
@@ -94,7 +97,9 @@ def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int
         termination_log(log, str(error), report)
         return error.status
     except OSError as error:
-        report.error(f"cannot start: {error.strerror}; is a limit of the container reached (ulimit -n, --pids-limit)?")
+        text = f"cannot start: {error.strerror}; is a limit of the container reached (ulimit -n, --pids-limit)?"
+        report.error(text)
+        termination_log(log, text, report)
         return program.OWN_FAILURE
     # from here on PID 1 must not die
     command = [options.show(word) for word in policy.program]
@@ -113,12 +118,13 @@ def _name_ourselves() -> None:
         pass  # cosmetic
 
 
-def _about(what: str) -> int:
+def _about(policy: "Policy", only_prints: bool) -> int:
     """--help, --version and --license, on stdout."""
     from pyinit.init import about
 
+    text = about.policy_text(policy) if only_prints else about.TEXTS[policy.about]()
     try:
-        posix.write(1, about.TEXTS[what]().encode())
+        posix.write(1, text.encode("utf-8", "surrogateescape"))
     except OSError:
         return 125
     return 0

@@ -1,0 +1,139 @@
+/* Signals: names, numbers, wait statuses (signals.py), and the system calls about masks and clocks.
+ *
+ * By system call: a libc keeps some signals for itself and leaves them out of every set, so that they would stay unblocked.
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "pyinit.h"
+
+static const char *const NAMES[] = {SIGNAL_NAMES};
+static const struct {
+    const char *name;
+    int number;
+} ALIASES[] = {SIGNAL_ALIASES};
+
+mask bit(int number) { return (mask)1 << (number - 1); }
+
+bool in_mask(int number, mask signals) { return signals >> (number - 1) & 1; }
+
+static char upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; }
+
+/* One or two digits; -1 for anything else. */
+static int small_number(const char *text) {
+    int number = 0;
+    size_t length = strlen(text);
+    if (length < 1 || length > 2)
+        return -1;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9')
+            return -1;
+        number = 10 * number + *text - '0';
+    }
+    return number;
+}
+
+int number_of(struct word text) {
+    char buffer[16], *name = buffer;
+    if (text.length >= sizeof buffer)
+        return -1;
+    for (size_t i = 0; i < text.length; i++)
+        buffer[i] = upper(text.at[i]);
+    buffer[text.length] = '\0';
+    if (strlen(buffer) != text.length)
+        return -1;
+    int number = small_number(name);
+    if (number >= 0)
+        return number >= 1 && number <= RTMAX && number != 32 && number != 33 ? number : -1;
+    if (starts_with(name, "SIG"))
+        name += 3;
+    for (size_t i = 1; i < LENGTH(NAMES); i++)
+        if (strcmp(name, NAMES[i] + 3) == 0)
+            return (int)i;
+    for (size_t i = 0; i < LENGTH(ALIASES); i++)
+        if (strcmp(name, ALIASES[i].name) == 0)
+            return ALIASES[i].number;
+    if (!starts_with(name, "RTMIN+") && !starts_with(name, "RTMAX-"))
+        return -1;
+    int offset = small_number(name + 6);
+    number = name[5] == '+' ? RTMIN + offset : RTMAX - offset;
+    return offset >= 0 && number >= RTMIN && number <= RTMAX ? number : -1;
+}
+
+/* Eight places, so that one line can hold several. */
+static struct text place(void) {
+    static char places[8][20];
+    static unsigned next;
+    next = (next + 1) % LENGTH(places);
+    return text_in(places[next], sizeof places[0]);
+}
+
+const char *name_of(int number) {
+    if (number > 0 && number < (int)LENGTH(NAMES))
+        return NAMES[number];
+    struct text t = place();
+    if (number == RTMAX)
+        put(&t, "SIGRTMAX");
+    else if (number == RTMIN)
+        put(&t, "SIGRTMIN");
+    else if (number > RTMIN && number < RTMAX)
+        put(&t, "SIGRTMIN+%d", number - RTMIN);
+    else
+        put(&t, "signal %d", number);
+    return t.start;
+}
+
+/* --- wait statuses --- */
+
+bool is_stopped(int status) { return (status & 0xff) == 0x7f; }
+
+int stop_signal(int status) { return status >> 8 & 0xff; }
+
+int term_signal(int status) { return status & 0x7f; }
+
+int exit_code(int status) { return term_signal(status) ? 128 + term_signal(status) : status >> 8 & 0xff; }
+
+const char *ended_how(int status) {
+    if (term_signal(status))
+        return name_of(term_signal(status));
+    struct text t = place();
+    put(&t, "exit %d", status >> 8 & 0xff);
+    return t.start;
+}
+
+/* --- masks --- */
+
+bool set_mask(mask wanted, mask *before) {
+    return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &wanted, before, sizeof wanted) == 0;
+}
+
+void to_default(int number) {
+    static const unsigned long NOTHING[8]; /* the kernel's struct sigaction: SIG_DFL, no flags, an empty mask */
+    syscall(SYS_rt_sigaction, number, NOTHING, NULL, sizeof(mask));
+}
+
+int64_t clock_at(clockid_t clock) {
+    int64_t time[2]; /* by system call: a libc brings a kilobyte that looks for a faster way */
+#ifdef SYS_clock_gettime64
+    syscall(SYS_clock_gettime64, clock, time);
+#else
+    syscall(SYS_clock_gettime, clock, time);
+#endif
+    return time[0] * SECOND + time[1];
+}
+
+int64_t monotonic(void) { return clock_at(CLOCK_MONOTONIC); }
+
+int wait_signal(mask of, int64_t nanoseconds) {
+    union {
+        mask wanted;
+        sigset_t set; /* the libc's call knows which clock the kernel's expects; it passes the set on as it is */
+    } signals = {.wanted = of};
+    struct timespec time = {.tv_sec = (time_t)(nanoseconds / SECOND), .tv_nsec = (long)(nanoseconds % SECOND)};
+    int number = sigtimedwait(&signals.set, NULL, nanoseconds == NEVER ? NULL : &time);
+    return number > 0 ? number : 0;
+}
