@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def wheel() -> Path:
-    """The wheel that the tests run against."""
-    return ROOT / os.environ["PYINIT_WHEEL"]
+    """The pure wheel, which runs on every machine that has Python. The native one: test_native.py."""
+    return ROOT / os.environ["PYINIT_PURE_WHEEL"]
 
 
 @pytest.fixture(scope="session")
