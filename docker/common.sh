@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts of docker/ and tests/ share: a voice, and Debian packages. Sourced, never run.
+# What the scripts of docker/ and tests/ share: a voice, Debian packages, and a compiler. Sourced, never run.
 
 me=${0#"$PWD"/}
 
@@ -93,3 +93,26 @@ apt_install_locked() (
   DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -y -qq \
     install --no-install-recommends "$@" </dev/null 8>&-
 )
+
+# choose_compiler VENV CACHE: what to compile the native engine with, in PYINIT_COMPILER. It is zig, from PyPI, installed in
+# VENV, which keeps the libraries that it compiles in CACHE; where that is not to be had, Debian's musl-gcc, said aloud.
+choose_compiler() {
+  local zig
+  export ZIG_GLOBAL_CACHE_DIR=${ZIG_GLOBAL_CACHE_DIR:-$2}
+  if [ -n "${PYINIT_COMPILER:-}" ]; then
+    [ "$PYINIT_COMPILER" = zig ] || say "compiling the native engine with $PYINIT_COMPILER: not the executable of a release"
+    return 0
+  fi
+  export PYINIT_COMPILER=zig
+  if "$1/bin/python" -c 'import ziglang' 2>/dev/null; then return 0; fi
+  zig=$("$1/bin/python" -c 'from pyinit.native.build import ZIG; print(ZIG)')
+  if [ -z "$(find "$1/no-zig" -mmin -60 2>/dev/null)" ]; then # what did not answer is not asked again for an hour
+    if with_progress "installing $zig, the compiler" "$1/bin/pip" install --quiet --disable-pip-version-check "$zig"; then
+      return 0
+    fi
+    touch "$1/no-zig"
+  fi
+  say "$zig is not to be had: compiling the native engine with Debian's musl-gcc, so it is not the executable of a release"
+  has musl-gcc || apt_install musl-tools gcc
+  export PYINIT_COMPILER=musl-gcc
+}

@@ -116,8 +116,10 @@ def in_engine(base: str) -> tuple[list[timeline.Timeline], list[str]]:
     remove_containers(abandoned=True)
     with progress("building Dockerfile.example"):
         environment = {**os.environ, "DOCKER_BUILDKIT": "0"}  # the classic builder is everywhere
-        build = ["docker", "build", "--quiet", "--file", "Dockerfile.example", "--build-arg", f"BASE={base}", "."]
-        done = subprocess.run(build, env=environment, capture_output=True, text=True, check=False)
+        build = ["docker", "build", "--quiet", "--network=none", "--file", "Dockerfile.example"]
+        done = subprocess.run(
+            [*build, f"--build-arg=BASE={base}", "."], env=environment, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise SystemExit(f"docker build failed: {done.stderr.strip()}")
         image = done.stdout.split()[-1]

@@ -172,12 +172,11 @@ def build_all(
 ) -> dict[str, Path]:
     """Build several, saying where it is. Returns the files by target. Raises BuildError and ElfError."""
     made = {}
+    for target in targets:
+        command(compiler, target)  # what cannot be built is said before anything is
     for number, target in enumerate(targets, 1):
-        say(
-            f"building {target.name}"
-            + (f" ({number} of {len(targets)})" if len(targets) > 1 else "")
-            + f" with {compiler} ..."
-        )
+        which = f" ({number} of {len(targets)})" if len(targets) > 1 else ""
+        say(f"building {target.name}{which} with {compiler} ...")
         began = time.monotonic()
         made[target.name] = place(target)
         build(target, made[target.name], compiler)

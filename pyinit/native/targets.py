@@ -30,8 +30,8 @@ def _tags(name: str, glibc: str = "2_17", musl: str = "1_1") -> tuple[str, ...]:
 TARGETS = {target.name: target for target in (
     Target("x86_64", ("amd64",), 62, 64, "<", "x86_64-linux-musl", (), _tags("x86_64")),
     Target("aarch64", ("arm64",), 183, 64, "<", "aarch64-linux-musl", (), _tags("aarch64")),
-    Target("armv7l", ("armv7", "arm", "armhf", "arm/v7"), 40, 32, "<", "arm-linux-musleabihf",
-           ("-mcpu=generic+v7a", "-mthumb"), _tags("armv7l")),
+    Target("armv7l", ("armv7", "arm", "armhf", "arm/v7"), 40, 32, "<", "thumb-linux-musleabihf",
+           ("-mcpu=generic+v7a",), _tags("armv7l")),  # a quarter smaller than in ARM's wide instructions
     # the first glibc and musl that know it
     Target("riscv64", (), 243, 64, "<", "riscv64-linux-musl", (), _tags("riscv64", "2_31", "1_2")),
     Target("ppc64le", ("ppc64el", "powerpc64le"), 21, 64, "<", "powerpc64le-linux-musl", (), _tags("ppc64le")),
