@@ -73,45 +73,68 @@ static int start(void *argument) {
         terminal_give(getpid());
     for (size_t i = 0; i < LENGTH(TO_DEFAULT); i++)
         to_default(TO_DEFAULT[i]);
+    make_environment(s);
     set_mask(s->given, NULL);
     execute(s);
     s->has_failed = true; /* in our memory too */
     _exit(OWN_FAILURE);
 }
 
-/* Start the program in its own process group; its pid once exec has succeeded. */
-pid_t spawn(const struct policy *policy, char *const *environment, mask given) {
-    enum { STACK = 64 * 1024 };
-    size_t words = 0, variables = 0;
-    while (policy->program[words] != NULL)
-        words++;
-    while (environment[variables] != NULL)
-        variables++;
-    /* the child's stack and what it needs, given back when it has executed: a written page would stay ours for good */
-    size_t pointers = (words + 2 + variables + 2) * sizeof(char *), size = STACK + sizeof(struct start) + pointers;
-    char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+/* The child's stack and what it needs: given back when it has executed, since a written page would stay ours for good. */
+enum { STACK = 64 * 1024 };
+
+static size_t count(char *const *list) {
+    size_t length = 0;
+    while (list[length] != NULL)
+        length++;
+    return length;
+}
+
+static size_t size_of(char *const *words, char *const *environment) {
+    return STACK + sizeof(struct start) + (count(words) + 2 + count(environment) + 2) * sizeof(char *);
+}
+
+struct start *prepare_start(char **words, char *const *environment, mask given) {
+    char *memory = mmap(NULL, size_of(words, environment), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
-        fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
+        return NULL;
     struct start *s = (void *)(memory + STACK);
-    s->words = policy->program;
+    s->words = words;
     s->environment = environment;
     s->given = given;
     s->us = getpid();
-    s->budget = plan_length(policy->plan, policy->steps);
     s->arguments = (void *)(s + 1);
-    s->variables = s->arguments + words + 2;
-    pid_t child = clone(start, s, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
-    if (child < 0)
+    s->variables = s->arguments + count(words) + 2;
+    return s;
+}
+
+/* Returns when the child has executed or is gone; -1 with errno where there is no child to be had. */
+pid_t start_child(struct start *s, int (*body)(void *)) {
+    pid_t pid = clone(body, s, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
+    if (pid > 0)
+        setpgid(pid, pid); /* it has done so itself, or is gone */
+    return pid;
+}
+
+void end_start(struct start *s) { munmap((char *)s - STACK, size_of(s->words, s->environment)); }
+
+/* Start the program in its own process group; its pid once exec has succeeded. */
+pid_t spawn(const struct policy *policy, char *const *environment, mask given) {
+    struct start *s = prepare_start(policy->program, environment, given);
+    if (s == NULL)
+        fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
+    s->budget = plan_length(policy->plan, policy->steps);
+    pid_t pid = start_child(s, start);
+    if (pid < 0)
         fail(OWN_FAILURE, "cannot start a process: %s%s", error_text(errno),
              errno == EAGAIN ? "; the container's --pids-limit or RLIMIT_NPROC is reached" : "");
-    setpgid(child, child); /* it has executed already, having done so itself */
     if (s->has_failed) {
-        waitpid(child, NULL, 0);
-        terminal_give_back(child);
+        waitpid(pid, NULL, 0);
+        terminal_give_back(pid);
         explain(s);
     }
-    munmap(memory, size);
-    return child;
+    end_start(s);
+    return pid;
 }
 
 static void close_inherited(void) {

@@ -29,7 +29,7 @@ static bool is_binary(const char *file) {
 }
 
 /* What the program gets: what pyinit was given, with what would be untrue for it put right. */
-static void make_environment(struct start *s) {
+void make_environment(struct start *s) {
     static const char *const NAMES[] = {"LISTEN_PID", "WATCHDOG_PID"};
     char ours[16];
     bool is_ours[2] = {false, false};
@@ -75,7 +75,6 @@ static int try(struct start *s, const char *file) {
 
 void execute(struct start *s) {
     const char *name = s->words[0], *path = variable(s->environment, "PATH");
-    make_environment(s);
     s->error = ENOENT;
     s->file = name;
     size_t count = 0;

@@ -73,7 +73,8 @@ int stop_signal(int status);
 int term_signal(int status);
 int exit_code(int status);
 bool set_mask(mask wanted, mask *before);
-void to_default(int number); /* its disposition */
+void ignore(int number);
+bool to_default(int number); /* its disposition; whether it was ignored before */
 int64_t clock_at(clockid_t clock); /* nanoseconds */
 int64_t monotonic(void);
 int wait_signal(mask of, int64_t nanoseconds); /* NEVER: as long as it takes; 0 when none came */
@@ -252,6 +253,7 @@ struct start {
     char numbers[3][48];
 };
 
+void make_environment(struct start *s); /* fills `variables` */
 void execute(struct start *s); /* returns when it failed: error and file are set */
 __attribute__((noreturn)) void explain(const struct start *s); /* say why, and exit with the status for it */
 
@@ -261,14 +263,21 @@ void fill_descriptors(void);
 void become_subreaper(const struct policy *policy);
 void follow_parent(int signal, pid_t parent);
 void engine_prepare(const struct policy *policy);
+struct start *prepare_start(char **words, char *const *environment, mask given);
+pid_t start_child(struct start *s, int (*body)(void *));
+void end_start(struct start *s);
 pid_t spawn(const struct policy *policy, char *const *environment, mask given);
 void settle(void);
 int run(pid_t child);
 
 
+/* --- start.c --- */
+
+extern const char LICENSE_TEXT[];
+
 /* --- tini.c --- */
 
 bool is_tini(const char *name);
-int tini(int argc, char **argv, char *const *environment, mask given);
+int tini(char **argv, char *const *environment, mask given, bool ignored_chld);
 
 #endif

@@ -111,10 +111,16 @@ bool set_mask(mask wanted, mask *before) {
     return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &wanted, before, sizeof wanted) == 0;
 }
 
-void to_default(int number) {
-    static const unsigned long NOTHING[8]; /* the kernel's struct sigaction: SIG_DFL, no flags, an empty mask */
-    syscall(SYS_rt_sigaction, number, NOTHING, NULL, sizeof(mask));
+/* The kernel's struct sigaction begins with the handler; no flags and an empty mask follow. */
+static bool set_disposition(int number, unsigned long handler) {
+    unsigned long wanted[8] = {handler}, before[8] = {0};
+    syscall(SYS_rt_sigaction, number, wanted, before, sizeof(mask));
+    return before[0] == (unsigned long)SIG_IGN;
 }
+
+bool to_default(int number) { return set_disposition(number, (unsigned long)SIG_DFL); }
+
+void ignore(int number) { set_disposition(number, (unsigned long)SIG_IGN); }
 
 int64_t clock_at(clockid_t clock) {
     int64_t time[2]; /* by system call: a libc brings a kilobyte that looks for a faster way */

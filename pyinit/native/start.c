@@ -14,7 +14,8 @@
 #endif
 
 static const char VERSION_TEXT[] = "pyinit " VERSION " (native engine, " STRINGIFIED(TARGET) ")\n";
-static const char HELP_TEXT[] = HELP, LICENSE_TEXT[] = LICENSE;
+static const char HELP_TEXT[] = HELP;
+const char LICENSE_TEXT[] = LICENSE;
 
 /* --help, --version and --license, on stdout. */
 static int about(const char *what) {
@@ -27,10 +28,10 @@ int main(int argc, char **argv, char **environment) {
     static struct policy policy;
     static char log[2 * LIMIT];
     mask given;
-    set_mask(~(mask)0, &given); /* before anything else */
-    to_default(CHLD);           /* an inherited "ignore" would hide every exit */
+    set_mask(~(mask)0, &given);      /* before anything else */
+    bool ignored = to_default(CHLD); /* an inherited "ignore" would hide every exit */
     if (argc > 0 && is_tini(argv[0]))
-        return tini(argc, argv, environment, given);
+        return tini(argv, environment, given, ignored);
     char **words = argv + (argc > 0);
     bool only_prints = *words != NULL && strcmp(*words, "--print-policy") == 0;
     pid_t parent = getppid();
