@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,6 +33,34 @@
 static const char *const WHOM[] = {"program", "process group", "tree"};
 static const char *const SCOPE_NAMES[] = {"child", "group", "tree"};
 
+/* --- what is kept --- */
+
+/* Whom we have signalled; pid and start name a process for good. */
+struct known {
+    pid_t pid;
+    uint32_t round;
+    uint64_t start;
+    bool is_asked, is_killed, is_refused;
+    unsigned char asked; /* the last stop signal */
+};
+
+enum { MOST_KNOWN = 1 << 16 };
+
+static struct known known[MOST_KNOWN];
+KEPT static uint32_t in_known, this_round;
+
+KEPT static const struct policy *policy;
+KEPT static struct state state;
+KEPT static pid_t child, group; /* the program: 0 once it is reaped, since a reaped pid may be another's; and its first group */
+KEPT static int64_t started, asked_at = NEVER, oom_seen;
+KEPT static bool sees, was_blind, was_blind_killed, passed_on_stop, is_done;
+KEPT static int stop_signal_seen, last_asked, code = OWN_FAILURE;
+KEPT static unsigned reaped, killed_count;
+KEPT static const char *name;
+static struct texts killed;   /* who has had SIGKILL from us, and why */
+static char last_words[LIMIT]; /* what the termination log says beside the last line */
+static char last_reaped[64];
+
 /* --- before the spawn: anything may fail --- */
 
 /* Open /dev/null for each of 0, 1 and 2 that was closed; close-on-exec: the program still finds them closed. */
@@ -44,7 +73,7 @@ void fill_descriptors(void) {
         }
 }
 
-void become_subreaper(const struct policy *policy) {
+void become_subreaper(void) {
     if (getpid() == 1)
         return;
     if (policy->subreaper == 0) {
@@ -119,11 +148,13 @@ pid_t start_child(struct start *s, int (*body)(void *)) {
 void end_start(struct start *s) { munmap((char *)s - STACK, size_of(s->words, s->environment)); }
 
 /* Start the program in its own process group; its pid once exec has succeeded. */
-pid_t spawn(const struct policy *policy, char *const *environment, mask given) {
+pid_t spawn(char *const *environment, mask given) {
     struct start *s = prepare_start(policy->program, environment, given);
     if (s == NULL)
         fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
     s->budget = plan_length(policy->plan, policy->steps);
+    int64_t kills = oom_kills(s->room);
+    oom_seen = kills > 0 ? kills : 0;
     pid_t pid = start_child(s, start);
     if (pid < 0)
         fail(OWN_FAILURE, "cannot start a process: %s%s", error_text(errno),
@@ -163,6 +194,13 @@ static void close_inherited(void) {
             close(fd);
 }
 
+/* Code and texts of the start are not needed again: what is will be mapped again, out of the page cache. */
+static void forget_code(void) {
+    extern char __executable_start[], etext[]; /* of the linker */
+    uintptr_t page = (uintptr_t)getauxval(AT_PAGESZ), from = (uintptr_t)__executable_start, to = (uintptr_t)etext;
+    madvise((void *)(from & ~(page - 1)), to - from, MADV_DONTNEED);
+}
+
 /* Let go of what was inherited: PID 1 holds no working directory, no pipe and no file of anybody's open. */
 void settle(void) {
     int null = open_file("/dev/null", O_RDWR);
@@ -174,37 +212,11 @@ void settle(void) {
     if (null > 2)
         close(null);
     close_inherited();
-    if (chdir("/") != 0)
-        return; /* a root that may not be searched: then we stay where we are */
+    (void)!chdir("/"); /* a root that may not be searched: then we stay where we are */
+    forget_code();
 }
 
 /* --- from here on PID 1 must not die --- */
-
-/* Whom we have signalled; pid and start name a process for good. */
-struct known {
-    pid_t pid;
-    uint32_t round;
-    uint64_t start;
-    bool is_asked, is_killed, is_refused;
-    unsigned char asked; /* the last stop signal */
-};
-
-enum { MOST_KNOWN = 1 << 16 };
-
-static struct known known[MOST_KNOWN];
-static uint32_t in_known, this_round;
-
-static const struct policy *policy;
-static struct state state;
-static pid_t child, group; /* the program: 0 once it is reaped, since a reaped pid may be another's; and its first group */
-static int64_t started, asked_at = NEVER, oom_seen;
-static bool sees, was_blind, was_blind_killed, passed_on_stop, is_done;
-static int stop_signal_seen, last_asked, code = OWN_FAILURE;
-static unsigned reaped, killed_count;
-static const char *name;
-static struct texts killed;   /* who has had SIGKILL from us, and why */
-static char last_words[LIMIT]; /* what the termination log says beside the last line */
-static char last_reaped[64];
 
 void engine_prepare(const struct policy *given) {
     policy = given;
@@ -213,8 +225,6 @@ void engine_prepare(const struct policy *given) {
     const char *slash = strrchr(policy->program[0], '/');
     name = slash ? slash + 1 : policy->program[0];
     sees = is_readable();
-    int64_t kills = oom_kills();
-    oom_seen = kills > 0 ? kills : 0;
 }
 
 static void add_last_words(const char *text) {
@@ -286,7 +296,8 @@ static void feed(int event, int argument) {
 
 /* Whether a SIGKILL that was not ours goes with a rise of the cgroup's counter. Each rise explains one death. */
 static bool ran_out_of_memory(pid_t pid, int status) {
-    if (term_signal(status) != KILL || was_killed_by_us(pid) || (was_blind_killed && pid == group) || oom_kills() <= oom_seen)
+    static char room[3][LIMIT];
+    if (term_signal(status) != KILL || was_killed_by_us(pid) || (was_blind_killed && pid == group) || oom_kills(room) <= oom_seen)
         return false;
     oom_seen++;
     return true;

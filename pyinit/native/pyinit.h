@@ -21,6 +21,9 @@
 #include "machine.h" /* generated, as the next */
 #include "options.h"
 
+/* Small, and written for as long as we live: kept together, on the one page that is written anyway. */
+#define KEPT __attribute__((section(".data")))
+
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 
 /* --- text.c: bounded text --- */
@@ -215,8 +218,8 @@ void put_why(struct text *t, const struct process *p, int signal);
 void put_label(struct text *t, const struct process *p);
 void put_command_json(struct text *t, pid_t pid);
 void put_uid(struct text *t, pid_t pid);
-int64_t oom_kills(void); /* -1 where that cannot be read */
-int64_t oom_kills_in(const char *root, const char *membership);
+int64_t oom_kills(char (*room)[LIMIT]); /* of three; -1 where it cannot be read */
+int64_t oom_kills_in(const char *root, const char *membership, char (*room)[LIMIT]);
 
 /* --- terminal.c --- */
 
@@ -250,6 +253,7 @@ struct start {
     int error;        /* why it could not be executed */
     const char *file; /* which file that is about */
     char candidate[2][LIMIT + 512];
+    char room[3][LIMIT];
     char numbers[3][48];
 };
 
@@ -260,13 +264,13 @@ __attribute__((noreturn)) void explain(const struct start *s); /* say why, and e
 /* --- engine.c --- */
 
 void fill_descriptors(void);
-void become_subreaper(const struct policy *policy);
+void become_subreaper(void);
 void follow_parent(int signal, pid_t parent);
 void engine_prepare(const struct policy *policy);
 struct start *prepare_start(char **words, char *const *environment, mask given);
 pid_t start_child(struct start *s, int (*body)(void *));
 void end_start(struct start *s);
-pid_t spawn(const struct policy *policy, char *const *environment, mask given);
+pid_t spawn(char *const *environment, mask given);
 void settle(void);
 int run(pid_t child);
 

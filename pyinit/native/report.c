@@ -19,7 +19,7 @@
 
 enum { STDERR = 2, WHOLE = 1 << 30 };
 
-struct report report = {.verbosity = WARNINGS, .fd = STDERR};
+KEPT struct report report = {.verbosity = WARNINGS, .fd = STDERR};
 
 /* A text is longer than a line may be by so much that cutting it here changes nothing there. */
 static char message[LIMIT + 64], line[LIMIT + 64];

@@ -25,7 +25,7 @@ static int about(const char *what) {
 }
 
 int main(int argc, char **argv, char **environment) {
-    static struct policy policy;
+    KEPT static struct policy policy;
     static char log[2 * LIMIT];
     mask given;
     set_mask(~(mask)0, &given);      /* before anything else */
@@ -48,14 +48,14 @@ int main(int argc, char **argv, char **environment) {
     report.json = policy.json;
     report.log = absolute(policy.termination_log, log, sizeof log);
     termination_log("");
-    become_subreaper(&policy);
+    engine_prepare(&policy);
+    become_subreaper();
     if (policy.parent_death)
         follow_parent(policy.parent_death, parent);
     terminal_open();
     say(INFO, "start", FIELDS(STRING("version", VERSION), STRING("engine", "native")), "version %s, native engine, as PID %d", VERSION,
         (int)getpid());
-    engine_prepare(&policy);
-    pid_t child = spawn(&policy, environment, given);
+    pid_t child = spawn(environment, given);
     /* from here on PID 1 must not die */
     if (policy.verbosity >= INFO) {
         static char command[LIMIT + 64];
