@@ -389,13 +389,13 @@ static bool send(const struct process *p, int number) {
         return false;
     if (!read_process(p->pid, &now) || now.start != p->start)
         failed = ESRCH;
-    else if (fd < 0 || (syscall(SYS_pidfd_send_signal, fd, number, NULL, 0) != 0 && (failed = errno) == ENOSYS))
+    else if (fd < 0 || (syscall(SYS_pidfd_send_signal, fd, number, NULL, 0) != 0 && (failed = errno) != ESRCH))
         failed = kill(p->pid, number) == 0 ? 0 : errno; /* an old kernel, or a seccomp profile that does not know the calls */
     if (fd >= 0)
         close(fd);
     struct known *k = known_as(p);
     if (failed && failed != ESRCH && !k->is_refused) {
-        static char label[80];
+        static char label[LABEL];
         struct text t = text_in(label, sizeof label);
         put_label(&t, p);
         k->is_refused = true;
@@ -510,7 +510,7 @@ static struct texts words, objects;
 static void forget_looks(void) { words.count = words.kept = objects.count = objects.kept = 0; }
 
 static void look_at(const struct process *p, int signal, const char *reason) {
-    static char label[80], why[256];
+    static char label[LABEL], why[256];
     struct text l = text_in(label, sizeof label), w = text_in(why, sizeof why), t = add_begin(&words);
     put_label(&l, p);
     if (reason)
@@ -598,7 +598,7 @@ static void kill_asked(void) {
         k->round = this_round;
         look_at(&all[i], k->asked, NULL);
     }
-    unsigned look = 0, sent = 0, kept = 0;
+    unsigned look = 0, sent = 0, words_kept = 0, objects_kept = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct known *k = known_already(&all[i]);
         if (k == NULL || k->round != this_round)
@@ -610,19 +610,20 @@ static void kill_asked(void) {
             struct text t = add_begin(&killed);
             if (look < words.kept) {
                 put(&t, "%.*s", words.to[sent] - words.from[sent], words.room + words.from[sent]);
-                kept++;
+                words_kept++;
             } else {
                 t.cut = true;
             }
             add_end(&killed, &t);
+            objects_kept += look < objects.kept;
             sent++;
         }
         look++;
     }
     killed_count += sent;
     words.count = objects.count = sent;
-    words.kept = words.kept < kept ? words.kept : kept;
-    objects.kept = objects.kept < sent ? objects.kept : sent;
+    words.kept = words_kept;
+    objects.kept = objects_kept;
     if (sent > 0)
         say_killed();
 }
@@ -657,7 +658,7 @@ static void leave(void) {
 
 /* The last word, the termination log, the terminal: then run() returns. */
 static void finish(int with) {
-    static char text[512], whole[2 * LIMIT];
+    static char text[LIMIT], whole[3 * LIMIT];
     struct text t = text_in(text, sizeof text);
     int64_t now = monotonic();
     const char *how = state.status == NO_STATUS ? "not reaped" : ended_how(state.status);

@@ -80,7 +80,7 @@ void ignore(int number);
 bool to_default(int number); /* its disposition; whether it was ignored before */
 int64_t clock_at(clockid_t clock); /* nanoseconds */
 int64_t monotonic(void);
-int wait_signal(mask of, int64_t nanoseconds); /* NEVER: as long as it takes; 0 when none came */
+int wait_signal(mask of, int64_t nanoseconds); /* NEVER: as long as it takes; 0 when none came, or when it was disturbed */
 
 /* --- options.c --- */
 
@@ -172,7 +172,7 @@ struct field {
 struct texts {
     unsigned count;          /* how many there were */
     unsigned kept;           /* how many are here */
-    uint16_t from[128], to[128];
+    uint16_t from[256], to[256];
     char room[2 * LIMIT];
 };
 
@@ -214,6 +214,7 @@ bool is_readable(void);
 uint32_t processes(struct process **all);      /* every one that /proc shows; until the next look */
 uint32_t descendants(struct process ***found); /* our living ones, parents before children; as above */
 bool has_shell_above(void);
+enum { LABEL = 256 }; /* room for one: a name and 40 bytes of a script's, each byte as \xff */
 void put_why(struct text *t, const struct process *p, int signal);
 void put_label(struct text *t, const struct process *p);
 void put_command_json(struct text *t, pid_t pid);

@@ -1,7 +1,7 @@
 /* From a command line to a running engine: the one entry of the native pyinit (start.py). */
 
+#include <errno.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "pyinit.h"
@@ -52,7 +52,8 @@ int main(int argc, char **argv, char **environment) {
     become_subreaper();
     if (policy.parent_death)
         follow_parent(policy.parent_death, parent);
-    terminal_open();
+    if (!terminal_open())
+        fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
     say(INFO, "start", FIELDS(STRING("version", VERSION), STRING("engine", "native")), "version %s, native engine, as PID %d", VERSION,
         (int)getpid());
     pid_t child = spawn(environment, given);
