@@ -250,6 +250,7 @@ struct start {
     int64_t budget;   /* nanoseconds from its stop signal to SIGKILL */
     char **arguments; /* room for the words and one more before them */
     char **variables; /* room for the environment and one more */
+    bool as_libc;     /* looked for and tried exactly as glibc's execvp would */
     bool has_failed;
     int error;        /* why it could not be executed */
     const char *file; /* which file that is about */

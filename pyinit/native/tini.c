@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,30 +17,32 @@
 #include "pyinit.h"
 #include "texts.h" /* generated */
 
-enum { FATAL, WARN, T_INFO, T_DEBUG, TRACE };
+enum level { FATAL, WARN, T_INFO, T_DEBUG, TRACE };
 
 static const char VERSION_LINE[] = "tini version 0.19.0 - pyinit " VERSION;
 
-/* not caught by tini: a fault of its own must end it, and the terminal must not stop it */
-static const int LEFT_ALONE[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGABRT, SIGTRAP, SIGSYS, TTIN, TTOU};
+/* not blocked: faults of its own must end it, and 32 and 33 are its libc's, which knows nothing of them */
+static const int LEFT_ALONE[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGABRT, SIGTRAP, SIGSYS, 32, 33};
 
 static struct {
     const char *name;
-    int verbosity, parent_death;
+    unsigned verbosity; /* a negative TINI_VERBOSITY is everything */
+    int parent_death;
     bool subreaper, to_group, warns, ignored_chld;
     uint64_t expect[4];
 } given = {.verbosity = WARN};
 
-__attribute__((format(printf, 2, 3))) static void tell(int level, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void tell(enum level level, const char *format, ...) {
     static const char *const LEVELS[] = {"FATAL", "WARN ", "INFO ", "DEBUG", "TRACE"};
     static char line[LIMIT];
-    if (level > given.verbosity)
+    if (level > given.verbosity && level != FATAL)
         return;
     struct text t = text_in(line, sizeof line);
     va_list arguments;
     va_start(arguments, format);
     put(&t, "[%s tini (%d)] ", LEVELS[level], (int)getpid());
     putv(&t, format, arguments);
+    t.at -= t.cut;
     put(&t, "\n");
     va_end(arguments);
     write_line(t.start, (size_t)(t.at - t.start), level <= WARN ? 2 : 1);
@@ -94,14 +97,27 @@ static void usage(int fd) {
           given.name, VERSION_LINE, given.name, given.name);
 }
 
-/* As strtol and a look at what it left: blanks, a sign and digits; nothing at all is 0. */
-static bool add_expected(const char *text) {
+/* As strtol: blanks, a sign and digits. What comes after them, and the whole text where there is no digit, is the rest. */
+static long number_in(const char *text, const char **rest) {
     const char *at = text + strspn(text, " \t\n\v\f\r");
-    bool minus = *at == '-';
+    bool minus = *at == '-', is_too_large = false;
     at += *at == '-' || *at == '+';
-    const char *digits = at;
-    uint64_t code = number_at(&at, 10);
-    if ((at == digits && *text != '\0') || *at != '\0' || at - digits > 18 || code > 255 || (minus && code > 0))
+    *rest = *at >= '0' && *at <= '9' ? at : text;
+    long number = 0;
+    for (; *at >= '0' && *at <= '9'; *rest = ++at) {
+        int digit = *at - '0';
+        is_too_large |= number > (LONG_MAX - digit) / 10;
+        number = is_too_large ? LONG_MAX : 10 * number + digit;
+    }
+    if (minus)
+        return is_too_large ? LONG_MIN : -number;
+    return number;
+}
+
+static bool add_expected(const char *text) {
+    const char *rest;
+    long code = number_in(text, &rest);
+    if (*rest != '\0' || code < 0 || code > 255)
         return false;
     given.expect[code / 64] |= (uint64_t)1 << code % 64;
     return true;
@@ -200,13 +216,8 @@ static void parse_variables(char *const *environment) {
     given.subreaper |= variable(environment, "TINI_SUBREAPER") != NULL;
     given.to_group |= variable(environment, "TINI_KILL_PROCESS_GROUP") != NULL;
     const char *level = variable(environment, "TINI_VERBOSITY");
-    if (level != NULL) { /* as atoi, and it wins over -v */
-        level += strspn(level, " \t\n\v\f\r");
-        bool minus = *level == '-';
-        level += *level == '-' || *level == '+';
-        int number = (int)number_at(&level, 10);
-        given.verbosity = minus ? -number : number;
-    }
+    if (level != NULL)
+        given.verbosity = (unsigned)number_in(level, &level); /* as atoi, and it wins over -v */
 }
 
 /* --- before the spawn --- */
@@ -220,6 +231,8 @@ static bool become_reaper(void) {
             tell(FATAL, "Failed to register as child subreaper: %s", error_text(errno));
         return false;
     }
+    if (given.subreaper)
+        tell(TRACE, "Registered as child subreaper");
     if (getpid() == 1 || (syscall(SYS_prctl, PR_GET_CHILD_SUBREAPER, &is_reaper, 0, 0, 0) == 0 && is_reaper))
         return true;
     tell(WARN, "Tini is not running as PID 1 and isn't registered as a child subreaper.\n"
@@ -233,7 +246,10 @@ static bool become_reaper(void) {
 static int become_program(void *argument) {
     struct start *s = argument;
     setpgid(0, 0);
-    (void)tcsetpgrp(0, getpid()); /* stdin may be no terminal, or closed */
+    if (tcsetpgrp(0, getpid()) != 0) /* stdin may be no terminal, or closed */
+        tell(T_DEBUG, "tcsetpgrp failed: %s (ok to proceed)", errno == ENOTTY  ? "no tty"
+                                                              : errno == ENXIO ? "no such device"
+                                                                               : error_text(errno));
     if (given.ignored_chld)
         ignore(CHLD);
     set_mask(s->given, NULL);
@@ -247,6 +263,7 @@ static pid_t start_program(char **words, char *const *environment, mask before) 
     pid_t pid = -1;
     if (s != NULL) {
         s->variables = (char **)(uintptr_t)environment;
+        s->as_libc = true;
         pid = start_child(s, become_program);
         int error = errno;
         end_start(s);
@@ -264,7 +281,8 @@ static pid_t start_program(char **words, char *const *environment, mask before) 
 /* Everyone who has ended; the program's exit status, or -1. */
 static int reap_all(pid_t program) {
     int status, code = -1;
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         tell(T_DEBUG, "Reaped child with pid: '%d'", (int)pid);
         if (pid != program) {
             if (given.warns)
@@ -279,6 +297,9 @@ static int reap_all(pid_t program) {
         if (given.expect[code / 64] >> (code % 64) & 1)
             code = 0;
     }
+    tell(TRACE, pid == 0 ? "No child to reap" : "No child to wait");
+    if (code >= 0)
+        tell(TRACE, "Exiting: child has exited");
     return code;
 }
 
@@ -300,12 +321,9 @@ int tini(char **argv, char *const *environment, mask before, bool ignored_chld) 
     if (words == NULL)
         return code;
     parse_variables(environment);
-    mask blocked = ~(mask)0, awaited = ~(bit(32) | bit(33));
-    for (size_t i = 0; i < LENGTH(LEFT_ALONE); i++) {
-        awaited &= ~bit(LEFT_ALONE[i]);
-        if (LEFT_ALONE[i] != TTIN && LEFT_ALONE[i] != TTOU)
-            blocked &= ~bit(LEFT_ALONE[i]);
-    }
+    mask blocked = ~(mask)0;
+    for (size_t i = 0; i < LENGTH(LEFT_ALONE); i++)
+        blocked &= ~bit(LEFT_ALONE[i]);
     set_mask(blocked, NULL);
     if (given.parent_death && syscall(SYS_prctl, PR_SET_PDEATHSIG, given.parent_death, 0, 0, 0) != 0) {
         tell(FATAL, "Failed to set up parent death signal");
@@ -317,7 +335,7 @@ int tini(char **argv, char *const *environment, mask before, bool ignored_chld) 
     if (program < 0)
         return 1;
     for (;;) {
-        int number = wait_signal(awaited, NEVER);
+        int number = wait_signal(blocked & ~(bit(TTIN) | bit(TTOU)), NEVER);
         if (number == CHLD)
             tell(T_DEBUG, "Received SIGCHLD");
         else if (number > 0)
