@@ -28,16 +28,13 @@ from typing import Any
 
 import pytest
 
-from support import processes
+from support import native, processes
 from support.runs import HOST, NAMESPACE, Run, python, shell
 from support.terminal import Terminal
 from support.waiting import until
 
 Start = Callable[..., Run]
 Environment = Mapping[str, str] | Mapping[bytes, bytes]
-
-NATIVE = "PYINIT_NATIVE"
-"""Names the native executable."""
 
 NEVER_FORWARDED = {17, 21, 22}
 """CHLD is its own; TTIN and TTOU would only stop it."""
@@ -69,21 +66,12 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def native() -> Path:
-    """The native executable."""
-    named = os.environ.get(NATIVE, "")
-    if not Path(named).is_file():
-        pytest.fail(f"{NATIVE} must name the native executable, and names {named or 'nothing'}", pytrace=False)
-    return Path(named)
-
-
-@pytest.fixture(scope="module")
-def place(native: Path) -> Iterator[Path]:
+def place() -> Iterator[Path]:
     """A folder with the native executable under tini's names, where every user may go."""
     with tempfile.TemporaryDirectory(prefix="pyinit-tini-") as folder:
         Path(folder).chmod(0o755)
         copy = Path(folder) / "native"
-        shutil.copy(native, copy)
+        shutil.copy(native.executable(), copy)
         copy.chmod(0o755)
         for name in ("tini", "tini-static", "docker-init", "pyinit"):
             (Path(folder) / name).symlink_to(copy)
