@@ -196,7 +196,7 @@ static void close_inherited(void) {
 
 /* Code and texts of the start are not needed again: what is will be mapped again, out of the page cache. */
 static void forget_code(void) {
-    extern char __executable_start[], etext[]; /* of the linker */
+    extern char __executable_start[], etext[]; /* the linker's names NOLINT(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
     uintptr_t page = (uintptr_t)getauxval(AT_PAGESZ), from = (uintptr_t)__executable_start, to = (uintptr_t)etext;
     madvise((void *)(from & ~(page - 1)), to - from, MADV_DONTNEED);
 }
@@ -279,7 +279,7 @@ static bool was_killed_by_us(pid_t pid) {
 static bool carry_out(const struct actions *todo);
 
 /* One event through the machine, and what it leads to. */
-static void feed(int event, int argument) {
+static void feed(int event, int argument) { // NOLINT(misc-no-recursion): once at most, NOBODY asks nobody
     struct state before = state;
     struct actions todo;
     int64_t now = monotonic();
@@ -371,9 +371,7 @@ static void send_to_program(int number, int scope) {
     int failed = 0;
     /* a program that has left its first group is reached all the same */
     pid_t now_in = scope < GROUP ? -1 : getpgid(child);
-    if (scope >= GROUP && now_in < 0)
-        failed = errno;
-    else if (now_in != group && kill(child, number) != 0)
+    if ((scope >= GROUP && now_in < 0) || (now_in != group && kill(child, number) != 0))
         failed = errno;
     if (!failed && scope >= GROUP && kill(-group, number) != 0)
         failed = errno;
@@ -658,7 +656,7 @@ static void leave(void) {
 
 /* The last word, the termination log, the terminal: then run() returns. */
 static void finish(int with) {
-    static char text[LIMIT], whole[3 * LIMIT];
+    static char text[LIMIT];
     struct text t = text_in(text, sizeof text);
     int64_t now = monotonic();
     const char *how = state.status == NO_STATUS ? "not reaped" : ended_how(state.status);
@@ -691,6 +689,7 @@ static void finish(int with) {
     fields[count] = (struct field){NULL, FIELD_END, 0, NULL};
     say(INFO, "exit", fields, "%s", text);
     if (report.log != NULL) {
+        static char whole[3 * LIMIT];
         struct text w = text_in(whole, sizeof whole);
         put(&w, "%s%s", text, last_words);
         termination_log(whole);

@@ -86,7 +86,7 @@ bool read_process(pid_t pid, struct process *p) {
     read_at(stat, sizeof stat, "/proc/%d/stat", (int)pid);
     /* the name may hold spaces and parentheses; what follows the last ) does not */
     char *opening = strchr(stat, '('), *closing = strrchr(stat, ')');
-    if (opening == NULL || closing == NULL || closing[1] == '\0')
+    if (opening == NULL || closing == NULL || closing < opening || closing[1] == '\0')
         return false;
     size_t length = (size_t)(closing - opening - 1);
     *p = (struct process){.pid = pid, .state = closing[2]};

@@ -66,7 +66,7 @@ static int try(struct start *s, const char *file) {
     if (error != ENOEXEC || (!s->as_libc && is_binary(file)))
         return error;
     char *const name = s->arguments[1];
-    s->arguments[0] = s->as_libc ? (char[]){"/bin/sh"} : (char[]){"sh"};
+    s->arguments[0] = s->as_libc ? "/bin/sh" : "sh";
     s->arguments[1] = (char *)(uintptr_t)file;
     execve("/bin/sh", s->arguments, s->variables);
     s->arguments[1] = name;
@@ -77,12 +77,12 @@ void execute(struct start *s) {
     const char *name = s->words[0], *path = variable(s->environment, "PATH");
     s->error = ENOENT;
     s->file = name;
+    if (name[0] == '\0')
+        return;
     size_t count = 0;
     for (; s->words[count] != NULL; count++)
         s->arguments[count + 1] = s->words[count];
     s->arguments[count + 1] = NULL;
-    if (name[0] == '\0')
-        return;
     if (strchr(name, '/') != NULL) {
         s->error = try(s, name);
         return;

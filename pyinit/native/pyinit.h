@@ -268,14 +268,13 @@ __attribute__((noreturn)) void explain(const struct start *s); /* say why, and e
 void fill_descriptors(void);
 void become_subreaper(void);
 void follow_parent(int signal, pid_t parent);
-void engine_prepare(const struct policy *policy);
+void engine_prepare(const struct policy *given);
 struct start *prepare_start(char **words, char *const *environment, mask given);
 pid_t start_child(struct start *s, int (*body)(void *));
 void end_start(struct start *s);
 pid_t spawn(char *const *environment, mask given);
 void settle(void);
-int run(pid_t child);
-
+int run(pid_t pid);
 
 /* --- start.c --- */
 
@@ -284,6 +283,6 @@ extern const char LICENSE_TEXT[];
 /* --- tini.c --- */
 
 bool is_tini(const char *name);
-int tini(char **argv, char *const *environment, mask given, bool ignored_chld);
+int tini(char **argv, char *const *environment, mask before, bool ignored_chld);
 
 #endif
