@@ -180,6 +180,11 @@ void putv(struct text *t, const char *format, va_list arguments) {
             put_bytes(t, s, limit < 0 ? strlen(s) : (size_t)limit);
             break;
         }
+        case 'c': {
+            const char c = (char)va_arg(arguments, int);
+            put_bytes(t, &c, 1);
+            break;
+        }
         case 'd':
             put_signed(t, is_long ? va_arg(arguments, long long) : va_arg(arguments, int), width);
             break;
