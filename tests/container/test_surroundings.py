@@ -39,7 +39,7 @@ SURROUNDINGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.both_kernels
+@pytest.mark.both_kernels(each_engine=True)
 @pytest.mark.parametrize("case", SURROUNDINGS)
 def test_it_works_and_says_nothing(case: str, run: Run) -> None:
     """Signals are passed on, orphans reaped, the worker asked, the status kept; and there is nothing to warn of."""

@@ -76,8 +76,8 @@ def account(run: Run, log: Path) -> Account:
 
 def differences(reference: Account, native: Account) -> list[str]:
     """The lines in which the second is not as the first."""
-    texts = [[f"status {one.status}", *one.report, *one.heard, one.log] for one in (reference, native)]
-    return [line for line in difflib.ndiff(*texts) if line[:1] in "-+?"]
+    before, after = ([f"status {one.status}", *one.report, *one.heard, one.log] for one in (reference, native))
+    return [line for line in difflib.ndiff(before, after) if line[:1] in "-+?"]
 
 
 # --- scenarios: words, and what is done to the run ---
