@@ -120,16 +120,14 @@ static void put_list(struct text *t, const struct field *f, unsigned halvings) {
     put(t, "[");
     for (unsigned i = 0; i < count; i++) {
         put(t, "%s", i ? "," : "");
+        const struct texts *list = f->value;
         if (f->kind == FIELD_WORDS) {
             static char shown[LIMIT];
             struct text s = text_in(shown, sizeof shown);
             put(&s, "%pS", ((char *const *)f->value)[i]);
             put_json(t, s.start, (size_t)(s.at - s.start));
             t->cut |= s.cut;
-            continue;
-        }
-        const struct texts *list = f->value;
-        if (i >= list->kept) {
+        } else if (i >= list->kept) {
             t->cut = true; /* what was not kept does not fit */
         } else if (f->kind == FIELD_KILLED) {
             put_json(t, list->room + list->from[i], (size_t)(list->to[i] - list->from[i]));

@@ -61,7 +61,7 @@ int main(int argc, char **argv, char **environment) {
     if (policy.verbosity >= INFO) {
         static char command[LIMIT + 64];
         struct text t = text_in(command, sizeof command);
-        for (char **word = policy.program; *word != NULL; word++)
+        for (char **word = policy.program; *word != NULL && !t.cut; word++)
             put(&t, "%s%pS", word == policy.program ? "" : " ", *word);
         say(INFO, "spawn", FIELDS(NUMBER("pid", child), WORDS("command", policy.program)), "started %s as PID %d", command, (int)child);
     }

@@ -45,14 +45,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Once with each engine, or with those of `@pytest.mark.engines`. `@pytest.mark.both_kernels`: on Linux and on gVisor."""
-    if "engine" in metafunc.fixturenames:
-        only = metafunc.definition.get_closest_marker("engines")
-        metafunc.parametrize("engine", only.args if only else engines.NAMES, indirect=True, scope="session")
-    if metafunc.definition.get_closest_marker("both_kernels"):
-        if "runtime" not in metafunc.fixturenames:
-            metafunc.fixturenames.append("runtime")
-        metafunc.parametrize("runtime", ["runc", "runsc"], indirect=True)
+    """Once with each engine, or with those of `@pytest.mark.engines`. `@pytest.mark.both_kernels`: on Linux and on gVisor.
+
+    On gVisor, which takes its time, with the native engine alone unless `each_engine=True` says otherwise.
+    """
+    if "engine" not in metafunc.fixturenames:
+        return
+    only = metafunc.definition.get_closest_marker("engines")
+    names = only.args if only else engines.NAMES
+    both_kernels = metafunc.definition.get_closest_marker("both_kernels")
+    if both_kernels is None:
+        metafunc.parametrize("engine", names, indirect=True, scope="session")
+        return
+    if "runtime" not in metafunc.fixturenames:
+        metafunc.fixturenames.append("runtime")
+    is_each = both_kernels.kwargs.get("each_engine", False) or engines.NATIVE not in names
+    there = names if is_each else [engines.NATIVE]
+    pairs = [*((name, "runc") for name in names), *((name, "runsc") for name in there)]
+    metafunc.parametrize(("engine", "runtime"), pairs, indirect=True, scope="session")
 
 
 @pytest.hookimpl(wrapper=True)

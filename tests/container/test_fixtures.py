@@ -68,9 +68,12 @@ def test_processes_are_all_of_the_namespace_and_no_others(run: Run) -> None:
     container = run(["sh", "-c", "sleep 1001 & setsid sleep 1002 & wait"], entrypoint=())
     bystander = run(["sleep", "1001"], entrypoint=())
     container.exec("sleep", "1003", detach=True)
-    until(lambda: len(container.processes()) == 4, 10, "four processes")
-    commands = {" ".join(process.cmdline()[:2]) for process in container.processes()}
-    assert commands == {"sh -c", "sleep 1001", "sleep 1002", "sleep 1003"}
+    wanted = {"sh -c", "sleep 1001", "sleep 1002", "sleep 1003"}
+
+    def commands() -> set[str]:
+        return {" ".join(process.cmdline()[:2]) for process in container.processes()}
+
+    until(lambda: commands() == wanted, 10, "four processes, each of which has executed its program")
     assert container.process("sleep 1003").ppid() != container.pid
     assert bystander.pid not in {process.pid for process in container.processes()}
     with pytest.raises(AssertionError, match="0 processes with 'nobody'"):
@@ -222,7 +225,7 @@ def test_composed_neighbours_are_up(run: Run, docker_compose_project_name: str, 
 
 
 @pytest.mark.engines(*engines.NAMES)
-@pytest.mark.both_kernels
+@pytest.mark.both_kernels(each_engine=True)
 def test_the_engine_is_the_one_that_the_parameter_names(engine: str, run: Run, runtime: str) -> None:
     """The one test here that needs pyinit: everything else in this level is about that engine, or it proves nothing."""
     entrypoint = ("pyinit", "-v", "--log=json", "--")

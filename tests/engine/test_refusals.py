@@ -9,11 +9,11 @@ import resource
 import signal as signals
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 from support import processes
-from support.engines import Engine
 from support.refuse import number, refusing
 from support.runs import NAMESPACE, Run, python
 from support.waiting import until
@@ -109,20 +109,19 @@ def test_no_process_to_be_had(error: str, start: Start) -> None:
 # --- memory ---
 
 
-def only_native(engine: Engine) -> None:
-    """Where an interpreter would fail before a line of ours runs."""
-    if not engine.is_native:
-        pytest.skip("the interpreter itself needs what is refused here")
+@pytest.fixture
+def start_native(native: Path, start_any: Start) -> Start:
+    """The native engine alone: an interpreter fails where memory is short, before a line of ours runs."""
+    return lambda *words, **options: start_any(str(native), *words, **options)
 
 
-def test_no_memory_to_be_had(engine: Engine, start: Start) -> None:
+def test_no_memory_to_be_had(start_native: Start) -> None:
     """RLIMIT_AS: there is room for pyinit and none for the start of a program."""
-    only_native(engine)
-    needed = int(processes.status(start("--", "sleep", "60").armed().pid)["VmSize"].split()[0]) * 1024
+    needed = int(processes.status(start_native("--", "sleep", "60").armed().pid)["VmSize"].split()[0]) * 1024
 
     def limited(more: int) -> Run:
         limit = (needed + more, needed + more)
-        return start("--", "true", prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, limit))
+        return start_native("--", "true", prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, limit))
 
     run = limited(16 * 1024)
     assert run.wait() == 125, str(run)
@@ -131,10 +130,9 @@ def test_no_memory_to_be_had(engine: Engine, start: Start) -> None:
     assert limited(512 * 1024 * 1024).wait() == 0
 
 
-def test_memory_call_refused(engine: Engine, start: Start) -> None:
+def test_memory_call_refused(start_native: Start) -> None:
     """The same where the call itself is refused."""
-    only_native(engine)
-    run = start("--", "true", wrapper=refusing("mmap", error="ENOMEM"))
+    run = start_native("--", "true", wrapper=refusing("mmap", error="ENOMEM"))
     assert run.wait() == 125
     assert re.fullmatch(r"pyinit: cannot start: Cannot allocate memory;.*\n", run.err), run.err
 
@@ -158,11 +156,10 @@ signal.sigwait({10})
 
 
 @pytest.mark.timeout(300)
-def test_hundred_thousand_orphans_leave_no_memory(engine: Engine, start: Start, as_root: None) -> None:
-    """Not one page more than before. The Python engine has the same with ten thousand and a bound, in test_pid1.py: it is slower."""
+def test_hundred_thousand_orphans_leave_no_memory(start_native: Start, as_root: None) -> None:
+    """Not one page more than before. (Both engines with ten thousand, and a bound: test_pid1.py.)"""
     del as_root
-    only_native(engine)
-    run = start("-v", "--", *python(ORPHANS), where=NAMESPACE)
+    run = start_native("-v", "--", *python(ORPHANS), where=NAMESPACE)
     run.wait_out("warm")
 
     def is_alone() -> bool:
