@@ -393,7 +393,7 @@ def test_programs_that_cannot_be_executed(pair: Pair, programs: Path) -> None:
         same(pair, "-s", "--", f"./{name}", cwd=programs)
     for words in (["/x" * 1500], ["/etc/passwd/none"]):
         same(pair, "-s", "--", *words)
-    for program in ("true", "pwd", "apt", "none", "tini", "unshare"):
+    for program in ("true", "pwd", "none", "nologin"):
         same(pair, "-s", "--", program, env={})  # libc's own PATH
     assert same(pair, "-s", "--", str(programs / "without-x")).status == 126
     assert same(pair, "-s", "--", str(programs / "folder")).status == 126
