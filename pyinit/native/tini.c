@@ -58,9 +58,14 @@ static const char *signal_text(int number) {
     return other;
 }
 
+static const char *last_part(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 bool is_tini(const char *path) {
     static const char *const NAMES[] = {"tini", "tini-static", "docker-init"};
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *name = last_part(path);
     for (size_t i = 0; i < LENGTH(NAMES); i++)
         if (strcmp(name, NAMES[i]) == 0)
             return true;
@@ -81,6 +86,7 @@ static void print(int fd, const char *format, ...) {
 }
 
 static void usage(int fd) {
+    const char *name = last_part(given.name);
     print(fd,
           "%s (%s)\nUsage: %s [OPTIONS] PROGRAM -- [ARGS] | --version\n\n"
           "Execute a program under the supervision of a valid init process (%s)\n\n"
@@ -94,7 +100,7 @@ static void usage(int fd) {
           "  -e EXIT_CODE   exit 0 instead of EXIT_CODE (0 to 255); may be repeated\n"
           "  -l             print the licence\n\n"
           "TINI_SUBREAPER and TINI_KILL_PROCESS_GROUP, when set, stand for -s and -g; TINI_VERBOSITY is the level (default: 1).\n",
-          given.name, VERSION_LINE, given.name, given.name);
+          name, VERSION_LINE, name, name);
 }
 
 /* As strtol: blanks, a sign and digits. What comes after them, and the whole text where there is no digit, is the rest. */
@@ -233,7 +239,11 @@ static bool become_reaper(void) {
     }
     if (given.subreaper)
         tell(TRACE, "Registered as child subreaper");
-    if (getpid() == 1 || (syscall(SYS_prctl, PR_GET_CHILD_SUBREAPER, &is_reaper, 0, 0, 0) == 0 && is_reaper))
+    if (getpid() == 1)
+        return true;
+    if (syscall(SYS_prctl, PR_GET_CHILD_SUBREAPER, &is_reaper, 0, 0, 0) != 0)
+        tell(T_DEBUG, "Failed to read child subreaper attribute: %s", error_text(errno));
+    else if (is_reaper)
         return true;
     tell(WARN, "Tini is not running as PID 1 and isn't registered as a child subreaper.\n"
                "Zombie processes will not be re-parented to Tini, so zombie reaping won't work.\n"

@@ -1,8 +1,7 @@
-"""The artefact that users install: what is in it, and that it works where nothing else is."""
+"""The pure wheel: what is in it, and that it works where nothing else is. This machine's: test_native.py."""
 
 import ast
 import email
-import os
 import re
 import stat
 import subprocess
@@ -19,25 +18,9 @@ from support import generate
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
-def wheel() -> Path:
-    """The wheel that the tests run against."""
-    return ROOT / os.environ["PYINIT_WHEEL"]
-
-
-@pytest.fixture(scope="session")
-def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment that holds pyinit and nothing else, installed without an index."""
-    place = tmp_path_factory.mktemp("bare")
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    install = ["-m", "pip", "install", "--quiet", "--no-index", "--disable-pip-version-check", str(wheel)]
-    subprocess.run([place / "bin" / "python", *install], check=True)
-    return place
-
-
-def test_the_wheel_has_no_dependency(wheel: Path) -> None:
+def test_the_wheel_has_no_dependency(pure_wheel: Path) -> None:
     """Whatever is required is required by an extra."""
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(pure_wheel) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
         metadata = email.message_from_bytes(archive.read(name))
     assert metadata["Name"] == "pyinit-pid1"
@@ -45,14 +28,15 @@ def test_the_wheel_has_no_dependency(wheel: Path) -> None:
     assert [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line] == []
 
 
-def test_the_command_is_a_script_and_no_entry_point(wheel: Path) -> None:
+def test_the_command_is_a_script_and_no_entry_point(pure_wheel: Path) -> None:
     """An entry point would import a good deal before signals are blocked."""
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(pure_wheel) as archive:
         names = archive.namelist()
         script = next(n for n in names if n.endswith(".data/scripts/pyinit"))
         assert archive.read(script).startswith(b"#!python\n")
         assert archive.getinfo(script).external_attr >> 16 & stat.S_IXUSR
-        assert not any(n.endswith("entry_points.txt") for n in names)
+        entries = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
+        assert entries.split() == ["[console_scripts]", "pyinitctl", "=", "pyinit.ctl.__main__:main"]
         assert {n.partition("/")[0] for n in names if "pyinit_pid1" not in n} == {"pyinit"}
         assert any(n.endswith(".data/data/share/man/man8/pyinit.8") for n in names)
 
@@ -82,7 +66,7 @@ def test_everything_imports_in_the_bare_environment(bare: Path) -> None:
     subprocess.run([bare / "bin" / "python", "-I", "-c", code], check=True)
 
 
-def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_the_source_distribution_builds_the_same_wheel(pure_wheel: Path, tmp_path: Path) -> None:
     """Whoever builds from the sdist gets what we tested."""
     build = "import hatchling.build as b, sys; print(b.build_sdist(sys.argv[1]))"
     name = subprocess.run([sys.executable, "-c", build, tmp_path], cwd=ROOT, check=True, capture_output=True, text=True)
@@ -99,8 +83,9 @@ def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Pa
         tmp_path / "again",
     ]
     subprocess.run([sys.executable, *pip, tmp_path / sdist.name.removesuffix(".tar.gz")], check=True)
+    (tmp_path / sdist.name.removesuffix(".tar.gz") / "pyinit" / "native" / "engine.c").stat()
     (again,) = (tmp_path / "again").glob("*.whl")
-    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+    with zipfile.ZipFile(pure_wheel) as one, zipfile.ZipFile(again) as other:
         assert sorted(one.namelist()) == sorted(other.namelist())
         code = [n for n in one.namelist() if ".dist-info/" not in n]
         assert {n: one.read(n) for n in code} == {n: other.read(n) for n in code}

@@ -1,0 +1,32 @@
+"""`pyinitctl WORD ...`, also `python -m pyinit.ctl`. Each word is a module of this folder with a function `add`."""
+
+import argparse
+import sys
+
+from pyinit.ctl import native
+from pyinit.ctl.errors import CommandError
+from pyinit.init.start import VERSION
+
+WORDS = (native,)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one word. Exit status 0: done; 1: it could not be done, stderr says why; 2: wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="pyinitctl", description="The tools around pyinit, PID 1 for containers.", allow_abbrev=False
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"pyinitctl {VERSION}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in WORDS:
+        module.add(commands)
+    options = parser.parse_args(words)
+    try:
+        status: int = options.run(options)
+    except CommandError as error:
+        print(f"pyinitctl: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""What a command of pyinitctl raises when it cannot do what it was asked for."""
+
+
+class CommandError(Exception):
+    """Shown as one line, without a traceback: it says what, on what, why, and what to do instead."""
