@@ -15,6 +15,10 @@ int __wrap___gcov_execve(const char *path, char *const *arguments, char *const *
 void __real___asan_handle_no_return(void);
 void __wrap___asan_handle_no_return(void);
 
+#ifndef REPORTS
+#define REPORTS "."
+#endif
+
 /* A report is a file: stderr is under test. No handlers: the program inherits which signals are ignored. */
 #define OPTIONS                                                                                                                  \
     "log_path=" REPORTS "/report:exitcode=99:print_stacktrace=1:detect_leaks=0:use_sigaltstack=0:handle_segv=0:handle_sigbus=0:" \
