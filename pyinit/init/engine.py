@@ -187,7 +187,7 @@ def settle(keep: "tuple[int, ...]") -> None:
     try:
         held = [int(name) for name in posix.listdir("/proc/self/fd")]
     except OSError:
-        held = list(range(3, min(posix.sysconf("SC_OPEN_MAX"), 4096)))
+        held = list(range(3, min(posix.sysconf("SC_OPEN_MAX"), 65536)))
     for fd in held:
         if fd > 2 and fd not in keep:
             _close(fd)
@@ -622,13 +622,13 @@ WHOM = ("program", "process group", "tree")
 
 
 def _sent_by_pidfd(fd: int, number: int) -> bool:
-    """Send a signal through a pidfd; False where the kernel cannot (gVisor opens pidfds, and may not know this call)."""
+    """Send a signal through a pidfd; False where that failed: perhaps only this call is refused (gVisor, a seccomp profile)."""
     try:
         _signal.pidfd_send_signal(fd, number)
-    except OSError as error:
-        if error.errno == errno.ENOSYS:
-            return False
+    except ProcessLookupError:
         raise
+    except OSError:
+        return False  # kill(2) says whether it is the signal that is refused
     return True
 
 

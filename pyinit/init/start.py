@@ -102,8 +102,9 @@ def run(words: "list[bytes]", environ: "dict[bytes, bytes]", mask: "Iterable[int
         termination_log(log, text, report)
         return program.OWN_FAILURE
     # from here on PID 1 must not die
-    command = [options.show(word) for word in policy.program]
-    report.say(options.INFO, "spawn", f"started {' '.join(command)} as PID {child}", pid=child, command=command)
+    if policy.verbosity >= options.INFO:
+        command = [options.show(word) for word in policy.program]
+        report.say(options.INFO, "spawn", f"started {' '.join(command)} as PID {child}", pid=child, command=command)
     engine.settle((terminal.fd, report.fd))
     return life.run(child)
 

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,6 +33,34 @@
 static const char *const WHOM[] = {"program", "process group", "tree"};
 static const char *const SCOPE_NAMES[] = {"child", "group", "tree"};
 
+/* --- what is kept --- */
+
+/* Whom we have signalled; pid and start name a process for good. */
+struct known {
+    pid_t pid;
+    uint32_t round;
+    uint64_t start;
+    bool is_asked, is_killed, is_refused;
+    unsigned char asked; /* the last stop signal */
+};
+
+enum { MOST_KNOWN = 1 << 16 };
+
+static struct known known[MOST_KNOWN];
+KEPT static uint32_t in_known, this_round;
+
+KEPT static const struct policy *policy;
+KEPT static struct state state;
+KEPT static pid_t child, group; /* the program: 0 once it is reaped, since a reaped pid may be another's; and its first group */
+KEPT static int64_t started, asked_at = NEVER, oom_seen;
+KEPT static bool sees, was_blind, was_blind_killed, passed_on_stop, is_done;
+KEPT static int stop_signal_seen, last_asked, code = OWN_FAILURE;
+KEPT static unsigned reaped, killed_count;
+KEPT static const char *name;
+static struct texts killed;   /* who has had SIGKILL from us, and why */
+static char last_words[LIMIT]; /* what the termination log says beside the last line */
+static char last_reaped[64];
+
 /* --- before the spawn: anything may fail --- */
 
 /* Open /dev/null for each of 0, 1 and 2 that was closed; close-on-exec: the program still finds them closed. */
@@ -44,7 +73,7 @@ void fill_descriptors(void) {
         }
 }
 
-void become_subreaper(const struct policy *policy) {
+void become_subreaper(void) {
     if (getpid() == 1)
         return;
     if (policy->subreaper == 0) {
@@ -73,45 +102,70 @@ static int start(void *argument) {
         terminal_give(getpid());
     for (size_t i = 0; i < LENGTH(TO_DEFAULT); i++)
         to_default(TO_DEFAULT[i]);
+    make_environment(s);
     set_mask(s->given, NULL);
     execute(s);
     s->has_failed = true; /* in our memory too */
     _exit(OWN_FAILURE);
 }
 
-/* Start the program in its own process group; its pid once exec has succeeded. */
-pid_t spawn(const struct policy *policy, char *const *environment, mask given) {
-    enum { STACK = 64 * 1024 };
-    size_t words = 0, variables = 0;
-    while (policy->program[words] != NULL)
-        words++;
-    while (environment[variables] != NULL)
-        variables++;
-    /* the child's stack and what it needs, given back when it has executed: a written page would stay ours for good */
-    size_t pointers = (words + 2 + variables + 2) * sizeof(char *), size = STACK + sizeof(struct start) + pointers;
-    char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+/* The child's stack and what it needs: given back when it has executed, since a written page would stay ours for good. */
+enum { STACK = 64 * 1024 };
+
+static size_t count(char *const *list) {
+    size_t length = 0;
+    while (list[length] != NULL)
+        length++;
+    return length;
+}
+
+static size_t size_of(char *const *words, char *const *environment) {
+    return STACK + sizeof(struct start) + (count(words) + 2 + count(environment) + 2) * sizeof(char *);
+}
+
+struct start *prepare_start(char **words, char *const *environment, mask given) {
+    char *memory = mmap(NULL, size_of(words, environment), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
-        fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
+        return NULL;
     struct start *s = (void *)(memory + STACK);
-    s->words = policy->program;
+    s->words = words;
     s->environment = environment;
     s->given = given;
     s->us = getpid();
-    s->budget = plan_length(policy->plan, policy->steps);
     s->arguments = (void *)(s + 1);
-    s->variables = s->arguments + words + 2;
-    pid_t child = clone(start, s, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
-    if (child < 0)
+    s->variables = s->arguments + count(words) + 2;
+    return s;
+}
+
+/* Returns when the child has executed or is gone; -1 with errno where there is no child to be had. */
+pid_t start_child(struct start *s, int (*body)(void *)) {
+    pid_t pid = clone(body, s, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
+    if (pid > 0)
+        setpgid(pid, pid); /* it has done so itself, or is gone */
+    return pid;
+}
+
+void end_start(struct start *s) { munmap((char *)s - STACK, size_of(s->words, s->environment)); }
+
+/* Start the program in its own process group; its pid once exec has succeeded. */
+pid_t spawn(char *const *environment, mask given) {
+    struct start *s = prepare_start(policy->program, environment, given);
+    if (s == NULL)
+        fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
+    s->budget = plan_length(policy->plan, policy->steps);
+    int64_t kills = oom_kills(s->room);
+    oom_seen = kills > 0 ? kills : 0;
+    pid_t pid = start_child(s, start);
+    if (pid < 0)
         fail(OWN_FAILURE, "cannot start a process: %s%s", error_text(errno),
              errno == EAGAIN ? "; the container's --pids-limit or RLIMIT_NPROC is reached" : "");
-    setpgid(child, child); /* it has executed already, having done so itself */
     if (s->has_failed) {
-        waitpid(child, NULL, 0);
-        terminal_give_back(child);
+        waitpid(pid, NULL, 0);
+        terminal_give_back(pid);
         explain(s);
     }
-    munmap(memory, size);
-    return child;
+    end_start(s);
+    return pid;
 }
 
 static void close_inherited(void) {
@@ -140,6 +194,13 @@ static void close_inherited(void) {
             close(fd);
 }
 
+/* Code and texts of the start are not needed again: what is will be mapped again, out of the page cache. */
+static void forget_code(void) {
+    extern char __executable_start[], etext[]; /* the linker's names NOLINT(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+    uintptr_t page = (uintptr_t)getauxval(AT_PAGESZ), from = (uintptr_t)__executable_start, to = (uintptr_t)etext;
+    madvise((void *)(from & ~(page - 1)), to - from, MADV_DONTNEED);
+}
+
 /* Let go of what was inherited: PID 1 holds no working directory, no pipe and no file of anybody's open. */
 void settle(void) {
     int null = open_file("/dev/null", O_RDWR);
@@ -151,37 +212,11 @@ void settle(void) {
     if (null > 2)
         close(null);
     close_inherited();
-    if (chdir("/") != 0)
-        return; /* a root that may not be searched: then we stay where we are */
+    (void)!chdir("/"); /* a root that may not be searched: then we stay where we are */
+    forget_code();
 }
 
 /* --- from here on PID 1 must not die --- */
-
-/* Whom we have signalled; pid and start name a process for good. */
-struct known {
-    pid_t pid;
-    uint32_t round;
-    uint64_t start;
-    bool is_asked, is_killed, is_refused;
-    unsigned char asked; /* the last stop signal */
-};
-
-enum { MOST_KNOWN = 1 << 16 };
-
-static struct known known[MOST_KNOWN];
-static uint32_t in_known, this_round;
-
-static const struct policy *policy;
-static struct state state;
-static pid_t child, group; /* the program: 0 once it is reaped, since a reaped pid may be another's; and its first group */
-static int64_t started, asked_at = NEVER, oom_seen;
-static bool sees, was_blind, was_blind_killed, passed_on_stop, is_done;
-static int stop_signal_seen, last_asked, code = OWN_FAILURE;
-static unsigned reaped, killed_count;
-static const char *name;
-static struct texts killed;   /* who has had SIGKILL from us, and why */
-static char last_words[LIMIT]; /* what the termination log says beside the last line */
-static char last_reaped[64];
 
 void engine_prepare(const struct policy *given) {
     policy = given;
@@ -190,8 +225,6 @@ void engine_prepare(const struct policy *given) {
     const char *slash = strrchr(policy->program[0], '/');
     name = slash ? slash + 1 : policy->program[0];
     sees = is_readable();
-    int64_t kills = oom_kills();
-    oom_seen = kills > 0 ? kills : 0;
 }
 
 static void add_last_words(const char *text) {
@@ -246,7 +279,7 @@ static bool was_killed_by_us(pid_t pid) {
 static bool carry_out(const struct actions *todo);
 
 /* One event through the machine, and what it leads to. */
-static void feed(int event, int argument) {
+static void feed(int event, int argument) { // NOLINT(misc-no-recursion): once at most, NOBODY asks nobody
     struct state before = state;
     struct actions todo;
     int64_t now = monotonic();
@@ -263,7 +296,8 @@ static void feed(int event, int argument) {
 
 /* Whether a SIGKILL that was not ours goes with a rise of the cgroup's counter. Each rise explains one death. */
 static bool ran_out_of_memory(pid_t pid, int status) {
-    if (term_signal(status) != KILL || was_killed_by_us(pid) || (was_blind_killed && pid == group) || oom_kills() <= oom_seen)
+    static char room[3][LIMIT];
+    if (term_signal(status) != KILL || was_killed_by_us(pid) || (was_blind_killed && pid == group) || oom_kills(room) <= oom_seen)
         return false;
     oom_seen++;
     return true;
@@ -337,9 +371,7 @@ static void send_to_program(int number, int scope) {
     int failed = 0;
     /* a program that has left its first group is reached all the same */
     pid_t now_in = scope < GROUP ? -1 : getpgid(child);
-    if (scope >= GROUP && now_in < 0)
-        failed = errno;
-    else if (now_in != group && kill(child, number) != 0)
+    if ((scope >= GROUP && now_in < 0) || (now_in != group && kill(child, number) != 0))
         failed = errno;
     if (!failed && scope >= GROUP && kill(-group, number) != 0)
         failed = errno;
@@ -355,13 +387,13 @@ static bool send(const struct process *p, int number) {
         return false;
     if (!read_process(p->pid, &now) || now.start != p->start)
         failed = ESRCH;
-    else if (fd < 0 || (syscall(SYS_pidfd_send_signal, fd, number, NULL, 0) != 0 && (failed = errno) == ENOSYS))
+    else if (fd < 0 || (syscall(SYS_pidfd_send_signal, fd, number, NULL, 0) != 0 && (failed = errno) != ESRCH))
         failed = kill(p->pid, number) == 0 ? 0 : errno; /* an old kernel, or a seccomp profile that does not know the calls */
     if (fd >= 0)
         close(fd);
     struct known *k = known_as(p);
     if (failed && failed != ESRCH && !k->is_refused) {
-        static char label[80];
+        static char label[LABEL];
         struct text t = text_in(label, sizeof label);
         put_label(&t, p);
         k->is_refused = true;
@@ -476,7 +508,7 @@ static struct texts words, objects;
 static void forget_looks(void) { words.count = words.kept = objects.count = objects.kept = 0; }
 
 static void look_at(const struct process *p, int signal, const char *reason) {
-    static char label[80], why[256];
+    static char label[LABEL], why[256];
     struct text l = text_in(label, sizeof label), w = text_in(why, sizeof why), t = add_begin(&words);
     put_label(&l, p);
     if (reason)
@@ -564,7 +596,7 @@ static void kill_asked(void) {
         k->round = this_round;
         look_at(&all[i], k->asked, NULL);
     }
-    unsigned look = 0, sent = 0, kept = 0;
+    unsigned look = 0, sent = 0, words_kept = 0, objects_kept = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct known *k = known_already(&all[i]);
         if (k == NULL || k->round != this_round)
@@ -576,19 +608,20 @@ static void kill_asked(void) {
             struct text t = add_begin(&killed);
             if (look < words.kept) {
                 put(&t, "%.*s", words.to[sent] - words.from[sent], words.room + words.from[sent]);
-                kept++;
+                words_kept++;
             } else {
                 t.cut = true;
             }
             add_end(&killed, &t);
+            objects_kept += look < objects.kept;
             sent++;
         }
         look++;
     }
     killed_count += sent;
     words.count = objects.count = sent;
-    words.kept = words.kept < kept ? words.kept : kept;
-    objects.kept = objects.kept < sent ? objects.kept : sent;
+    words.kept = words_kept;
+    objects.kept = objects_kept;
     if (sent > 0)
         say_killed();
 }
@@ -623,7 +656,7 @@ static void leave(void) {
 
 /* The last word, the termination log, the terminal: then run() returns. */
 static void finish(int with) {
-    static char text[512], whole[2 * LIMIT];
+    static char text[LIMIT];
     struct text t = text_in(text, sizeof text);
     int64_t now = monotonic();
     const char *how = state.status == NO_STATUS ? "not reaped" : ended_how(state.status);
@@ -656,6 +689,7 @@ static void finish(int with) {
     fields[count] = (struct field){NULL, FIELD_END, 0, NULL};
     say(INFO, "exit", fields, "%s", text);
     if (report.log != NULL) {
+        static char whole[3 * LIMIT];
         struct text w = text_in(whole, sizeof whole);
         put(&w, "%s%s", text, last_words);
         termination_log(whole);

@@ -15,7 +15,7 @@
 enum { MOST_PROCESSES = 1 << 16 };
 
 static struct process table[MOST_PROCESSES];
-static uint32_t in_table;
+KEPT static uint32_t in_table;
 static struct process *family[MOST_PROCESSES];
 
 static const char *const SHELL_NAMES[] = {SHELLS}, *const INTERPRETER_NAMES[] = {INTERPRETERS};
@@ -86,7 +86,7 @@ bool read_process(pid_t pid, struct process *p) {
     read_at(stat, sizeof stat, "/proc/%d/stat", (int)pid);
     /* the name may hold spaces and parentheses; what follows the last ) does not */
     char *opening = strchr(stat, '('), *closing = strrchr(stat, ')');
-    if (opening == NULL || closing == NULL || closing[1] == '\0')
+    if (opening == NULL || closing == NULL || closing < opening || closing[1] == '\0')
         return false;
     size_t length = (size_t)(closing - opening - 1);
     *p = (struct process){.pid = pid, .state = closing[2]};
@@ -396,9 +396,8 @@ void put_command_json(struct text *t, pid_t pid) {
 
 /* --- out of memory --- */
 
-static int64_t count_in(const char *file) {
-    static char text[4096];
-    read_file(file, text, sizeof text);
+static int64_t count_in(const char *file, char *text) {
+    read_file(file, text, LIMIT);
     for (const char *at = text; at != NULL; at = strchr(at, '\n')) {
         at += *at == '\n';
         if (starts_with(at, "oom_kill ") && at[9] >= '0' && at[9] <= '9') {
@@ -422,9 +421,9 @@ static bool has_memory(struct word list) {
     return false;
 }
 
-int64_t oom_kills_in(const char *root, const char *membership) {
-    static char text[8192], file[4096];
-    read_file(membership, text, sizeof text);
+int64_t oom_kills_in(const char *root, const char *membership, char (*room)[LIMIT]) {
+    char *text = room[0], *file = room[1];
+    read_file(membership, text, LIMIT);
     for (char *line = text, *end; *line != '\0'; line = end) { /* each is number:controllers:path */
         end = line + strcspn(line, "\n");
         end += *end == '\n' ? (*end = '\0', 1) : 0;
@@ -436,9 +435,9 @@ int64_t oom_kills_in(const char *root, const char *membership) {
         if (!is_v2 && !has_memory(list))
             continue;
         for (int i = 0; i < 2; i++) { /* as seen from the host, and as seen in here */
-            struct text t = text_in(file, sizeof file);
+            struct text t = text_in(file, LIMIT);
             put(&t, "%s%s%s%s", root, is_v2 ? "" : "/memory", i == 0 ? path + 1 : "", is_v2 ? "/memory.events" : "/memory.oom_control");
-            int64_t count = t.cut ? -1 : count_in(file);
+            int64_t count = t.cut ? -1 : count_in(file, room[2]);
             if (count >= 0)
                 return count;
         }
@@ -446,4 +445,4 @@ int64_t oom_kills_in(const char *root, const char *membership) {
     return -1;
 }
 
-int64_t oom_kills(void) { return oom_kills_in("/sys/fs/cgroup", "/proc/self/cgroup"); }
+int64_t oom_kills(char (*room)[LIMIT]) { return oom_kills_in("/sys/fs/cgroup", "/proc/self/cgroup", room); }

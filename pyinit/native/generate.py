@@ -5,6 +5,7 @@ A test fails when one of them is stale. Nothing is decided here: rows, names and
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -102,6 +103,7 @@ def texts_h() -> str:
         _define("LICENSE", map(quoted, about.LICENSE.splitlines(keepends=True)), " "),
         _define("ERROR_TEXTS", (f"{{{number}, {quoted(os.strerror(number))}}}" for number in ERRORS)),
         _define("MACHINES", (f"{{{number}, {quoted(name)}}}" for number, name in program.MACHINES.items())),
+        _define("SIGNAL_TEXTS", (quoted(signal.strsignal(number) or "") for number in range(1, 32))),
         _define("SHELLS", (quoted(name.decode()) for name in forensics.SHELLS)),
         _define("INTERPRETERS", (quoted(name.decode()) for name in forensics.INTERPRETERS)),
     )

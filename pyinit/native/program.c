@@ -17,9 +17,9 @@ static const struct {
 } MACHINE_NAMES[] = {MACHINES};
 
 /* After these, the next directory of PATH is tried. */
-static bool goes_on(int error) {
-    return error == ENOENT || error == ENOTDIR || error == EACCES || error == ELOOP || error == ENAMETOOLONG || error == ENODEV ||
-           error == ETIMEDOUT || error == ESTALE;
+static bool goes_on(const struct start *s, int error) {
+    return error == ENOENT || error == ENOTDIR || error == EACCES || error == ENODEV || error == ETIMEDOUT || error == ESTALE ||
+           (!s->as_libc && (error == ELOOP || error == ENAMETOOLONG));
 }
 
 static bool is_binary(const char *file) {
@@ -29,7 +29,7 @@ static bool is_binary(const char *file) {
 }
 
 /* What the program gets: what pyinit was given, with what would be untrue for it put right. */
-static void make_environment(struct start *s) {
+void make_environment(struct start *s) {
     static const char *const NAMES[] = {"LISTEN_PID", "WATCHDOG_PID"};
     char ours[16];
     bool is_ours[2] = {false, false};
@@ -59,49 +59,48 @@ static void make_environment(struct start *s) {
     *next = NULL;
 }
 
-/* One file, or the same under /bin/sh when it is a script without #!. Returns with the errno. */
+/* One file, or the same under /bin/sh when it is a script without #! (execvp: whatever it is). Returns with the errno. */
 static int try(struct start *s, const char *file) {
     execve(file, s->arguments + 1, s->variables);
     int error = errno;
-    if (error != ENOEXEC || is_binary(file))
+    if (error != ENOEXEC || (!s->as_libc && is_binary(file)))
         return error;
     char *const name = s->arguments[1];
-    s->arguments[0] = (char[]){"sh"};
+    s->arguments[0] = s->as_libc ? "/bin/sh" : "sh";
     s->arguments[1] = (char *)(uintptr_t)file;
     execve("/bin/sh", s->arguments, s->variables);
     s->arguments[1] = name;
-    return ENOEXEC; /* no shell in this image */
+    return s->as_libc ? errno : ENOEXEC; /* no shell in this image */
 }
 
 void execute(struct start *s) {
     const char *name = s->words[0], *path = variable(s->environment, "PATH");
-    make_environment(s);
     s->error = ENOENT;
     s->file = name;
+    if (name[0] == '\0')
+        return;
     size_t count = 0;
     for (; s->words[count] != NULL; count++)
         s->arguments[count + 1] = s->words[count];
     s->arguments[count + 1] = NULL;
-    if (name[0] == '\0')
-        return;
     if (strchr(name, '/') != NULL) {
         s->error = try(s, name);
         return;
     }
     if (path == NULL)
-        path = DEFAULT_PATH;
+        path = s->as_libc ? "/bin:/usr/bin" : DEFAULT_PATH;
     for (int turn = 0; path != NULL;) {
         size_t length = strcspn(path, ":");
         struct text t = text_in(s->candidate[turn], sizeof s->candidate[turn]);
         put(&t, "%.*s/%s", (int)(length ? length : 1), length ? path : ".", name);
         int error = t.cut ? ENAMETOOLONG : try(s, t.start);
         /* "permission denied" for one directory must not be hidden by "not found" in the next */
-        if (!goes_on(error) || s->error != EACCES) {
+        if (!goes_on(s, error) || s->error != EACCES) {
             s->error = error;
             s->file = t.start;
             turn = !turn;
         }
-        if (!goes_on(error))
+        if (!goes_on(s, error))
             return;
         path = path[length] == ':' ? path + length + 1 : NULL;
     }

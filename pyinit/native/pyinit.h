@@ -21,6 +21,9 @@
 #include "machine.h" /* generated, as the next */
 #include "options.h"
 
+/* Small, and written for as long as we live: kept together, on the one page that is written anyway. */
+#define KEPT __attribute__((section(".data")))
+
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 
 /* --- text.c: bounded text --- */
@@ -73,10 +76,11 @@ int stop_signal(int status);
 int term_signal(int status);
 int exit_code(int status);
 bool set_mask(mask wanted, mask *before);
-void to_default(int number); /* its disposition */
+void ignore(int number);
+bool to_default(int number); /* its disposition; whether it was ignored before */
 int64_t clock_at(clockid_t clock); /* nanoseconds */
 int64_t monotonic(void);
-int wait_signal(mask of, int64_t nanoseconds); /* NEVER: as long as it takes; 0 when none came */
+int wait_signal(mask of, int64_t nanoseconds); /* NEVER: as long as it takes; 0 when none came, or when it was disturbed */
 
 /* --- options.c --- */
 
@@ -168,7 +172,7 @@ struct field {
 struct texts {
     unsigned count;          /* how many there were */
     unsigned kept;           /* how many are here */
-    uint16_t from[128], to[128];
+    uint16_t from[256], to[256];
     char room[2 * LIMIT];
 };
 
@@ -210,12 +214,13 @@ bool is_readable(void);
 uint32_t processes(struct process **all);      /* every one that /proc shows; until the next look */
 uint32_t descendants(struct process ***found); /* our living ones, parents before children; as above */
 bool has_shell_above(void);
+enum { LABEL = 256 }; /* room for one: a name and 40 bytes of a script's, each byte as \xff */
 void put_why(struct text *t, const struct process *p, int signal);
 void put_label(struct text *t, const struct process *p);
 void put_command_json(struct text *t, pid_t pid);
 void put_uid(struct text *t, pid_t pid);
-int64_t oom_kills(void); /* -1 where that cannot be read */
-int64_t oom_kills_in(const char *root, const char *membership);
+int64_t oom_kills(char (*room)[LIMIT]); /* of three; -1 where it cannot be read */
+int64_t oom_kills_in(const char *root, const char *membership, char (*room)[LIMIT]);
 
 /* --- terminal.c --- */
 
@@ -245,30 +250,39 @@ struct start {
     int64_t budget;   /* nanoseconds from its stop signal to SIGKILL */
     char **arguments; /* room for the words and one more before them */
     char **variables; /* room for the environment and one more */
+    bool as_libc;     /* looked for and tried exactly as glibc's execvp would */
     bool has_failed;
     int error;        /* why it could not be executed */
     const char *file; /* which file that is about */
     char candidate[2][LIMIT + 512];
+    char room[3][LIMIT];
     char numbers[3][48];
 };
 
+void make_environment(struct start *s); /* fills `variables` */
 void execute(struct start *s); /* returns when it failed: error and file are set */
 __attribute__((noreturn)) void explain(const struct start *s); /* say why, and exit with the status for it */
 
 /* --- engine.c --- */
 
 void fill_descriptors(void);
-void become_subreaper(const struct policy *policy);
+void become_subreaper(void);
 void follow_parent(int signal, pid_t parent);
-void engine_prepare(const struct policy *policy);
-pid_t spawn(const struct policy *policy, char *const *environment, mask given);
+void engine_prepare(const struct policy *given);
+struct start *prepare_start(char **words, char *const *environment, mask given);
+pid_t start_child(struct start *s, int (*body)(void *));
+void end_start(struct start *s);
+pid_t spawn(char *const *environment, mask given);
 void settle(void);
-int run(pid_t child);
+int run(pid_t pid);
 
+/* --- start.c --- */
+
+extern const char LICENSE_TEXT[];
 
 /* --- tini.c --- */
 
 bool is_tini(const char *name);
-int tini(int argc, char **argv, char *const *environment, mask given);
+int tini(char **argv, char *const *environment, mask before, bool ignored_chld);
 
 #endif

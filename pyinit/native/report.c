@@ -19,7 +19,7 @@
 
 enum { STDERR = 2, WHOLE = 1 << 30 };
 
-struct report report = {.verbosity = WARNINGS, .fd = STDERR};
+KEPT struct report report = {.verbosity = WARNINGS, .fd = STDERR};
 
 /* A text is longer than a line may be by so much that cutting it here changes nothing there. */
 static char message[LIMIT + 64], line[LIMIT + 64];
@@ -120,16 +120,14 @@ static void put_list(struct text *t, const struct field *f, unsigned halvings) {
     put(t, "[");
     for (unsigned i = 0; i < count; i++) {
         put(t, "%s", i ? "," : "");
+        const struct texts *list = f->value;
         if (f->kind == FIELD_WORDS) {
             static char shown[LIMIT];
             struct text s = text_in(shown, sizeof shown);
             put(&s, "%pS", ((char *const *)f->value)[i]);
             put_json(t, s.start, (size_t)(s.at - s.start));
             t->cut |= s.cut;
-            continue;
-        }
-        const struct texts *list = f->value;
-        if (i >= list->kept) {
+        } else if (i >= list->kept) {
             t->cut = true; /* what was not kept does not fit */
         } else if (f->kind == FIELD_KILLED) {
             put_json(t, list->room + list->from[i], (size_t)(list->to[i] - list->from[i]));

@@ -111,10 +111,16 @@ bool set_mask(mask wanted, mask *before) {
     return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &wanted, before, sizeof wanted) == 0;
 }
 
-void to_default(int number) {
-    static const unsigned long NOTHING[8]; /* the kernel's struct sigaction: SIG_DFL, no flags, an empty mask */
-    syscall(SYS_rt_sigaction, number, NOTHING, NULL, sizeof(mask));
+/* The kernel's struct sigaction begins with the handler; no flags and an empty mask follow. */
+static bool set_disposition(int number, unsigned long handler) {
+    unsigned long wanted[8] = {handler}, before[8] = {0};
+    syscall(SYS_rt_sigaction, number, wanted, before, sizeof(mask));
+    return before[0] == (unsigned long)SIG_IGN;
 }
+
+bool to_default(int number) { return set_disposition(number, (unsigned long)SIG_DFL); }
+
+void ignore(int number) { set_disposition(number, (unsigned long)SIG_IGN); }
 
 int64_t clock_at(clockid_t clock) {
     int64_t time[2]; /* by system call: a libc brings a kilobyte that looks for a faster way */
@@ -129,11 +135,12 @@ int64_t clock_at(clockid_t clock) {
 int64_t monotonic(void) { return clock_at(CLOCK_MONOTONIC); }
 
 int wait_signal(mask of, int64_t nanoseconds) {
-    union {
-        mask wanted;
-        sigset_t set; /* the libc's call knows which clock the kernel's expects; it passes the set on as it is */
-    } signals = {.wanted = of};
-    struct timespec time = {.tv_sec = (time_t)(nanoseconds / SECOND), .tv_nsec = (long)(nanoseconds % SECOND)};
-    int number = sigtimedwait(&signals.set, NULL, nanoseconds == NEVER ? NULL : &time);
-    return number > 0 ? number : 0;
+    /* by system call: musl's begins the whole time anew when we were stopped and continued meanwhile */
+    const int64_t time[2] = {nanoseconds / SECOND, nanoseconds % SECOND}, *limit = nanoseconds == NEVER ? NULL : time;
+#ifdef SYS_rt_sigtimedwait_time64
+    long number = syscall(SYS_rt_sigtimedwait_time64, &of, NULL, limit, sizeof of);
+#else
+    long number = syscall(SYS_rt_sigtimedwait, &of, NULL, limit, sizeof of);
+#endif
+    return number > 0 ? (int)number : 0;
 }

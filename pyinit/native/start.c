@@ -1,7 +1,7 @@
 /* From a command line to a running engine: the one entry of the native pyinit (start.py). */
 
+#include <errno.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "pyinit.h"
@@ -14,7 +14,8 @@
 #endif
 
 static const char VERSION_TEXT[] = "pyinit " VERSION " (native engine, " STRINGIFIED(TARGET) ")\n";
-static const char HELP_TEXT[] = HELP, LICENSE_TEXT[] = LICENSE;
+static const char HELP_TEXT[] = HELP;
+const char LICENSE_TEXT[] = LICENSE;
 
 /* --help, --version and --license, on stdout. */
 static int about(const char *what) {
@@ -24,13 +25,13 @@ static int about(const char *what) {
 }
 
 int main(int argc, char **argv, char **environment) {
-    static struct policy policy;
+    KEPT static struct policy policy;
     static char log[2 * LIMIT];
     mask given;
-    set_mask(~(mask)0, &given); /* before anything else */
-    to_default(CHLD);           /* an inherited "ignore" would hide every exit */
+    set_mask(~(mask)0, &given);      /* before anything else */
+    bool ignored = to_default(CHLD); /* an inherited "ignore" would hide every exit */
     if (argc > 0 && is_tini(argv[0]))
-        return tini(argc, argv, environment, given);
+        return tini(argv, environment, given, ignored);
     char **words = argv + (argc > 0);
     bool only_prints = *words != NULL && strcmp(*words, "--print-policy") == 0;
     pid_t parent = getppid();
@@ -47,19 +48,20 @@ int main(int argc, char **argv, char **environment) {
     report.json = policy.json;
     report.log = absolute(policy.termination_log, log, sizeof log);
     termination_log("");
-    become_subreaper(&policy);
+    engine_prepare(&policy);
+    become_subreaper();
     if (policy.parent_death)
         follow_parent(policy.parent_death, parent);
-    terminal_open();
+    if (!terminal_open())
+        fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
     say(INFO, "start", FIELDS(STRING("version", VERSION), STRING("engine", "native")), "version %s, native engine, as PID %d", VERSION,
         (int)getpid());
-    engine_prepare(&policy);
-    pid_t child = spawn(&policy, environment, given);
+    pid_t child = spawn(environment, given);
     /* from here on PID 1 must not die */
     if (policy.verbosity >= INFO) {
         static char command[LIMIT + 64];
         struct text t = text_in(command, sizeof command);
-        for (char **word = policy.program; *word != NULL; word++)
+        for (char **word = policy.program; *word != NULL && !t.cut; word++)
             put(&t, "%s%pS", word == policy.program ? "" : " ", *word);
         say(INFO, "spawn", FIELDS(NUMBER("pid", child), WORDS("command", policy.program)), "started %s as PID %d", command, (int)child);
     }

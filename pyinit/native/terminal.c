@@ -10,7 +10,7 @@
 
 #include "pyinit.h"
 
-struct terminal terminal = {.fd = -1, .is_leader = true};
+KEPT struct terminal terminal = {.fd = -1, .is_leader = true};
 
 static pid_t foreground(void) { return terminal.fd < 0 ? -1 : tcgetpgrp(terminal.fd); }
 

@@ -1,6 +1,6 @@
 """pyinit beside tini, dumb-init and catatonit: `python tests/bench/bench.py [--json FILE] [--markdown FILE] [--quick]`.
 
-The numbers are shown beside the Python engine's bars, met or not. The exit status is 0 whatever they are, and 1 when the bench
+The numbers are shown beside the bars of pyinit's two engines, met or not. The exit status is 0 whatever they are, and 1 when the bench
 itself breaks: a busy machine is no failed test.
 """
 
@@ -31,11 +31,14 @@ def main() -> int:
         "--times", type=int, default=25, metavar="N", help="how often TERM is sent right after start (%(default)s)"
     )
     parser.add_argument(
+        "--many", type=int, default=1000, metavar="N", help="and how often with the native engine (%(default)s)"
+    )
+    parser.add_argument(
         "--wheel",
         type=Path,
-        default=os.environ.get("PYINIT_WHEEL"),
+        default=os.environ.get("PYINIT_PURE_WHEEL") or os.environ.get("PYINIT_WHEEL"),
         metavar="FILE",
-        help="the one for the containers ($PYINIT_WHEEL)",
+        help="the pure one, for the containers ($PYINIT_PURE_WHEEL)",
     )
     arguments = parser.parse_args()
     try:
@@ -43,7 +46,7 @@ def main() -> int:
     except BrokenError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    broken = run(outcome, quick=arguments.quick, times=arguments.times, wheel=arguments.wheel)
+    broken = run(outcome, arguments)
     outcome.print()
     if arguments.json:
         arguments.json.write_text(json.dumps(outcome.json(), indent=1) + "\n", "utf-8")
@@ -64,8 +67,10 @@ def prepare() -> Outcome:
     return Outcome(about, inits.find())
 
 
-def run(outcome: Outcome, *, quick: bool, times: int, wheel: Path | None) -> list[BrokenError]:
+def run(outcome: Outcome, arguments: argparse.Namespace) -> list[BrokenError]:
     """Every measurement, one after the other. Those that break do not keep the others from being taken."""
+    quick: bool = arguments.quick
+    times, many = (2, 2) if quick else (arguments.times, arguments.many)
     here = [init for init in outcome.inits if init.command is not None]
     broken = []
     with Console(stderr=True).status(
@@ -78,7 +83,8 @@ def run(outcome: Outcome, *, quick: bool, times: int, wheel: Path | None) -> lis
             lambda: measure.idle(here, 2 if quick else 10, show),
             lambda: measure.latency(here, 4 if quick else 30, 50 if quick else 400, show, faults),
             lambda: measure.orphans(here, 1 if quick else 5, 300 if quick else 10_000, show),
-            lambda: containers.lost_signals(here, 2 if quick else times, wheel, show, faults),
+            lambda: measure.growth(here, 3000 if quick else 1_000_000, show),
+            lambda: containers.lost_signals(here, times, many, arguments.wheel, show, faults),
         ]
         for step in steps:
             try:

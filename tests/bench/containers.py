@@ -12,8 +12,21 @@ import docker.models.containers
 import requests.exceptions
 from docker.client import DockerClient
 
-from bench.inits import CATATONIT, DIRECT, DUMB_INIT, ENGINE, LAUNCHER, PYTHON_FLAGS, TINI, BrokenError, Init
-from bench.report import Measured, Row
+from bench.inits import (
+    CATATONIT,
+    DIRECT,
+    DUMB_INIT,
+    ENGINE,
+    LAUNCHER,
+    NATIVE,
+    PEERS,
+    PYTHON_FLAGS,
+    TINI,
+    TINI_STATIC,
+    BrokenError,
+    Init,
+)
+from bench.report import Bar, Measured, Row
 
 LABEL = "pyinit.bench"
 IMAGE = "pyinit-bench"
@@ -31,6 +44,8 @@ RUN python3 -m pip install --no-index --no-deps /opt/bench/*.whl \\
 COMMANDS = {
     DIRECT.name: (),
     TINI: ("/opt/bench/tini", "--"),
+    TINI_STATIC: ("/opt/bench/tini-static", "--"),
+    NATIVE: ("/opt/bench/native", "--"),
     DUMB_INIT: ("/opt/bench/dumb-init", "--"),
     CATATONIT: ("/opt/bench/catatonit", "--"),
     ENGINE: ("python3", *PYTHON_FLAGS, f"{HERE}/init/__main__.py", "--"),
@@ -39,11 +54,20 @@ COMMANDS = {
 
 
 def lost_signals(
-    inits: Sequence[Init], rounds: int, wheel: Path | None, progress: Callable[[str], None], faults: list[str]
+    inits: Sequence[Init],
+    rounds: int,
+    many: int,
+    wheel: Path | None,
+    progress: Callable[[str], None],
+    faults: list[str],
 ) -> Measured:
-    """How many of `rounds` TERM right after start never reached the program: it went on running. `direct` is the control."""
-    title, names = f"TERM lost right after start, of {rounds}", [DIRECT.name, *(init.name for init in inits)]
-    row = Row(title, "", 0, {name: [] for name in names}, with_ratio=False)
+    """How many of `rounds` TERM right after start never reached the program: it went on running. `direct` is the control.
+
+    The native engine, which is to lose none, is started `many` times besides.
+    """
+    title, names = "TERM lost right after start, of", [DIRECT.name, *(init.name for init in inits)]
+    row = Row(f"{title} {rounds:,}", "", 0, {name: [] for name in names}, with_ratio=False)
+    long = Row(f"{title} {many:,}", "", 0, {NATIVE: []}, {NATIVE: Bar(0)}, with_ratio=False)
     if wheel is None:
         return [row], ["signals lost: no wheel was named (--wheel), so not measured"]
     root = Path(__file__).resolve().parents[2]
@@ -56,6 +80,7 @@ def lost_signals(
             _build(root, client, wheel, inits)
             try:
                 _measure(client, row, rounds, progress, faults)
+                _measure(client, long, many, progress, faults)
             except docker.errors.APIError as error:
                 raise BrokenError(f"signals lost: {error.explanation or error}") from error
             finally:
@@ -66,7 +91,7 @@ def lost_signals(
     finally:
         if began.stdout.split()[-1:] == ["started"]:
             subprocess.run([root / "docker/engine", "stop"], check=False)
-    return [row], [
+    return [row, long], [
         f"signals lost: Docker {kernel}; without an init (`direct`) the kernel drops TERM for a PID 1 that has no handler"
     ]
 
@@ -82,8 +107,8 @@ def _build(root: Path, client: DockerClient, wheel: Path, inits: Sequence[Init])
         files.mkdir()
         shutil.copy(wheel, files)
         for init in inits:
-            if init.name in (TINI, DUMB_INIT, CATATONIT) and init.command:
-                shutil.copy(init.command[0], files)
+            if init.command and init.name in (*PEERS, NATIVE):
+                shutil.copy(init.command[0], files / Path(COMMANDS[init.name][0]).name)
         try:
             client.images.build(
                 path=name,

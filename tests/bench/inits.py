@@ -40,33 +40,39 @@ class Init:
 
 
 DIRECT = Init("direct", ())
-TINI, DUMB_INIT, CATATONIT = "tini", "dumb-init", "catatonit"
-ENGINE, LAUNCHER = "pyinit, python3 -I -S", "pyinit, launcher"
-PYINIT = (ENGINE, LAUNCHER)
+TINI, TINI_STATIC, DUMB_INIT, CATATONIT = "tini", "tini-static", "dumb-init", "catatonit"
+PEERS = (TINI, TINI_STATIC, DUMB_INIT, CATATONIT)
+NATIVE, ENGINE, LAUNCHER = "pyinit", "pyinit, python3 -I -S", "pyinit, launcher"
+PYTHON = (ENGINE, LAUNCHER)
 
 
 def find() -> list[Init]:
     """Every init in the order of the tables, absent ones included."""
     peers = [
-        Init(name, (path, "--") if path else None, _version(path))
-        for name in (TINI, DUMB_INIT, CATATONIT)
-        for path in [shutil.which(name)]
+        Init(name, (path, "--") if path else None, _version(path)) for name in PEERS for path in [shutil.which(name)]
     ]
     spec = importlib.util.find_spec("pyinit")
     if spec is None or spec.origin is None:
         raise BrokenError("pyinit is not installed in this environment: ./tests/run bench installs it first")
     main = Path(spec.origin).parent / "init" / "__main__.py"
-    launcher = Path(sysconfig.get_path("scripts")) / "pyinit"
-    if not os.access(launcher, os.X_OK):
-        raise BrokenError(f"{launcher} is not there or not executable: the wheel should have brought it")
+    native, launcher = (_ours(name) for name in ("PYINIT_NATIVE", "PYINIT_LAUNCHER"))
     if shutil.which("unshare") is None:
         raise BrokenError("there is no unshare here: install util-linux")
-    version = _version(str(launcher))
+    version = _version(launcher)
     return [
         *peers,
+        Init(NATIVE, (native, "--"), version),
         Init(ENGINE, (sys.executable, *PYTHON_FLAGS, str(main), "--"), version),
-        Init(LAUNCHER, (str(launcher), "--"), version),
+        Init(LAUNCHER, (launcher, "--"), version),
     ]
+
+
+def _ours(variable: str) -> str:
+    """The native executable or the launcher, as ./tests/run names them."""
+    path = os.environ.get(variable) or str(Path(sysconfig.get_path("scripts")) / "pyinit")
+    if not os.access(path, os.X_OK):
+        raise BrokenError(f"{variable}: {path} is not there or not executable; ./tests/run bench sets it")
+    return path
 
 
 def _version(path: str | None) -> str:

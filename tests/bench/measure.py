@@ -14,11 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.inits import (
+    CATATONIT,
     DIRECT,
     ENGINE,
     LAUNCHER,
-    PYINIT,
+    NATIVE,
+    PYTHON,
     PYTHON_FLAGS,
+    TINI,
     BrokenError,
     Init,
     Running,
@@ -63,7 +66,11 @@ def start(inits: Sequence[Init], rounds: int, progress: Progress, faults: Faults
     over = {name: [mine - direct for mine, direct in zip(taken, base, strict=True)] for name, taken in times.items()}
     over[DIRECT.name] = []
     notes.append(f"start: /bin/true alone takes {sorted(base)[len(base) // 2]:.2f} ms")
-    return [Row("start over direct exec", "ms", 2, over, {ENGINE: Bar(10), LAUNCHER: Bar(22)})], notes
+    return [
+        Row(
+            "start over direct exec", "ms", 2, over, {NATIVE: Bar(0.45, of=(TINI,)), ENGINE: Bar(10), LAUNCHER: Bar(22)}
+        )
+    ], notes
 
 
 def _run_once(command: list[str], null: int) -> tuple[int, int]:
@@ -79,7 +86,8 @@ def _run_once(command: list[str], null: int) -> tuple[int, int]:
 
 
 def memory(inits: Sequence[Init], rounds: int, progress: Progress) -> Measured:
-    """RSS and private dirty of PID 1 alone, while the program sleeps."""
+    """RSS and private dirty of PID 1 alone, while the program sleeps; and the size of the file, where that is all there is."""
+    os.sync()  # the pages of a file that was written just now count as dirty
     rss: dict[str, list[float]] = {init.name: [] for init in inits}
     dirty: dict[str, list[float]] = {init.name: [] for init in inits}
     for i in range(rounds):
@@ -89,8 +97,17 @@ def memory(inits: Sequence[Init], rounds: int, progress: Progress) -> Measured:
                 seen = running.memory()
                 rss[init.name].append(seen["Rss"])
                 dirty[init.name].append(seen["Private_Dirty"])
-    bars = {name: Bar(3.0 * MEGABYTE) for name in PYINIT}
-    return [Row("RSS", "kB", 0, rss), Row("private dirty", "kB", 0, dirty, bars)], []
+    bars = {NATIVE: Bar(32), **{name: Bar(3.0 * MEGABYTE) for name in PYTHON}}
+    sizes = {
+        init.name: [os.stat(init.command[0]).st_size / 1024]  # noqa: PTH116 (a number, as below)
+        for init in inits
+        if init.command and init.name not in PYTHON
+    }
+    return [
+        Row("size of the executable", "kB", 1, sizes, {NATIVE: Bar(48)}),
+        Row("RSS", "kB", 0, rss, {NATIVE: Bar(64)}),
+        Row("private dirty", "kB", 0, dirty, bars),
+    ], []
 
 
 # --- idle ---
@@ -107,7 +124,8 @@ def idle(inits: Sequence[Init], seconds: int, progress: Progress) -> Measured:
             time.sleep(1)
         after = [running.switches() for running in fleet]
     woken = {running.init.name: [float(b - a)] for running, a, b in zip(fleet, before, after, strict=True)}
-    return [Row(f"idle wake-ups in {seconds} s", "", 0, woken, {name: Bar(0) for name in PYINIT}, with_ratio=False)], []
+    bars = {name: Bar(0) for name in (NATIVE, *PYTHON)}
+    return [Row(f"idle wake-ups in {seconds} s", "", 0, woken, bars, with_ratio=False)], []
 
 
 # --- latency ---
@@ -153,7 +171,7 @@ def latency(inits: Sequence[Init], rounds: int, batch: int, progress: Progress, 
         for name, count in lost.items()
         if count
     ]
-    bars = {name: Bar(1.4, of_reference=True) for name in PYINIT}
+    bars = {NATIVE: Bar(1.05, of=(TINI, CATATONIT)), **{name: Bar(1.4, of=(TINI,)) for name in PYTHON}}
     return [Row("signal latency p50", "µs", 1, p50, bars), Row("signal latency p99", "µs", 1, p99)], []
 
 
@@ -200,10 +218,44 @@ def orphans(inits: Sequence[Init], rounds: int, count: int, progress: Progress) 
                     wait_for(running.has_no_zombies, "the last orphans to be reaped", 5)
                 left[init.name][0] += running.zombies()
                 cpu[init.name].append((running.cpu() - before) / 1000 / count)
+    bars = {NATIVE: Bar(1.0, of=(TINI,)), **{name: Bar(2.5, of=(TINI,)) for name in PYTHON}}
+    none = {name: Bar(0) for name in (NATIVE, *PYTHON)}
     return [
-        Row(f"CPU per orphan, of {count:,}", "µs", 1, cpu, {name: Bar(2.5, of_reference=True) for name in PYINIT}),
-        Row(f"zombies left of {count * rounds:,}", "", 0, left, {name: Bar(0) for name in PYINIT}, with_ratio=False),
+        Row(f"CPU per orphan, of {count:,}", "µs", 1, cpu, bars),
+        Row(f"zombies left of {count * rounds:,}", "", 0, left, none, with_ratio=False),
     ], []
+
+
+MANY = """
+import ctypes, os, sys
+PARENT, VM, VFORK, SIGCHLD = 0x8000, 0x100, 0x4000, 17
+libc = ctypes.CDLL(None)
+stack = ctypes.create_string_buffer(65536)
+top, end = ctypes.c_void_p(ctypes.addressof(stack) + 65536 - 64), ctypes.cast(libc._exit, ctypes.c_void_p)
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(int(sys.argv[1])):
+    if libc.clone(end, top, PARENT | VM | VFORK | SIGCHLD, None) < 0:
+        sys.exit("clone failed")
+print("done", flush=True)
+sys.stdin.readline()
+"""
+"""Processes that end at once and are PID 1's children from their birth (CLONE_PARENT): a million of them take half a minute."""
+
+
+def growth(inits: Sequence[Init], count: int, progress: Progress) -> Measured:
+    """How much more memory of its own the init has after `count` children that were not its program, in kB."""
+    grown: dict[str, list[float]] = {}
+    for init in inits:
+        progress(f"{count:,} processes reaped by {init.name}")
+        with Running(init, sys.executable, *PYTHON_FLAGS, "-c", MANY, str(count)) as running:
+            before = running.memory()["Private_Dirty"]
+            running.to_program.write(b"go\n")
+            running.expect(b"done\n")
+            wait_for(running.has_no_zombies, "the last of them to be reaped", 60)
+            grown[init.name] = [running.memory()["Private_Dirty"] - before]
+    title = f"private dirty, growth by {count:,} orphans"
+    return [Row(title, "kB", 0, grown, {NATIVE: Bar(0)}, with_ratio=False)], []
 
 
 def machine() -> str:

@@ -36,8 +36,8 @@ class Bar:
     """The most that a number may be. Shown, never enforced: a busy machine is no reason for a test to fail."""
 
     most: float
-    of_reference: bool = False
-    """The number is the ratio to tini."""
+    of: tuple[str, ...] = ()
+    """Where given, the number is the ratio to the best of these."""
 
 
 @dataclass
@@ -55,18 +55,21 @@ class Row:
         samples = self.samples.get(name)
         return Spread.of(samples) if samples else None
 
-    def ratio(self, name: str) -> Spread | None:
+    def ratio(self, name: str, to: str = REFERENCE) -> Spread | None:
         """To tini, round by round, so that what slowed the machine down for a while slowed both."""
-        ours, theirs = self.samples.get(name), self.samples.get(REFERENCE)
-        if not self.with_ratio or not ours or not theirs or name == REFERENCE:
+        ours, theirs = self.samples.get(name), self.samples.get(to)
+        if not self.with_ratio or not ours or not theirs or name == to:
             return None
         pairs = [mine / its for mine, its in zip(ours, theirs, strict=True) if its > 0]
         return Spread.of(pairs) if pairs else None
 
     def barred(self, name: str) -> Spread | None:
-        """What the bar is about: the number, or its ratio to tini."""
+        """What the bar is about: the number, or its ratio to the best of the peers that the bar names."""
         bar = self.bars.get(name)
-        return self.ratio(name) if bar is not None and bar.of_reference else self.spread(name)
+        if bar is None or not bar.of:
+            return self.spread(name)
+        ratios = [ratio for peer in bar.of if (ratio := self.ratio(name, peer)) is not None]
+        return max(ratios, key=lambda ratio: ratio.median, default=None)
 
     def cells(self, name: str) -> tuple[str, str, str]:
         """`12.1`, `11.8 to 12.9` (empty where they do not differ) and the ratio to tini."""
@@ -86,10 +89,11 @@ class Row:
         bar, spread = self.bars.get(name), self.barred(name)
         if bar is None:
             return ""
-        most = f"{bar.most:,g}" + (f" x {REFERENCE}" if bar.of_reference else "")
+        most = f"{bar.most:,g}" + (f" x {' or '.join(bar.of)}" if bar.of else "")
         if spread is None:
             return f"not measured (<= {most})"
-        return f"met (<= {most})" if self.is_met(name) else f"NOT met (<= {most})"
+        said = f"{spread.median:.2f} " if bar.of else ""
+        return f"met ({said}<= {most})" if self.is_met(name) else f"NOT met ({said}<= {most})"
 
 
 Measured = tuple[list[Row], list[str]]
@@ -130,6 +134,8 @@ class Outcome:
         for row in self.rows:
             table.add_row(f"[bold]{row.title}{', ' + row.unit if row.unit else ''}[/]")
             for name, title in zip(self.columns, self.titles, strict=True):
+                if name not in row.samples:
+                    continue  # not asked of this one
                 table.add_row(f"  {title}", *row.cells(name), _coloured(row.verdict(name)))
             table.add_section()
         console.print(table)
@@ -147,12 +153,7 @@ class Outcome:
             for name in self.columns:
                 median, quartiles, ratio = row.cells(name)
                 cells.append(median + (f" ({quartiles})" if quartiles else "") + (f", {ratio} x" if ratio else ""))
-            verdicts = dict.fromkeys(row.verdict(name) for name in row.bars)
-            bars = (
-                "; ".join(verdicts)
-                if len(verdicts) < 2
-                else "; ".join(f"{name}: {row.verdict(name)}" for name in row.bars)
-            )
+            bars = "; ".join(f"{name}: {row.verdict(name)}" for name in row.bars)
             lines.append(f"| {row.title}{', ' + row.unit if row.unit else ''} | {' | '.join(cells)} | {bars} |")
         lines += ["", *(f"- {note}" for note in self.notes), *(f"- **wrong**: {fault}" for fault in self.faults)]
         return "\n".join(lines) + "\n"

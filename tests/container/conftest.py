@@ -1,8 +1,9 @@
 """Fixtures for tests in real containers.
 
 `run` starts a container and removes it with its test, whatever happens; when a test fails, what its containers logged and which
-processes they had is in the report. `terminal` is `docker run -it`. Engine and images are found or made by docker/engine and
-docker/base, as for everybody else.
+processes they had is in the report. `terminal` is `docker run -it`. `engine` says which init is /usr/local/bin/pyinit in the image:
+both in turn, or those that `@pytest.mark.engines` names. The container engine and the images are found or made by docker/engine
+and docker/base, as for everybody else.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import sysconfig
 import tarfile
 import uuid
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import docker
 import docker.errors
 import pytest
 
+from support import engines
 from support.containers import LABEL, Container, Run, left_behind, remove
 from support.terminal import OpenTerminal, Terminal
 
@@ -36,12 +39,30 @@ terminals_of = pytest.StashKey[list[Terminal]]()
 # --- which tests run where ---
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker of this level alone."""
+    config.addinivalue_line("markers", "engines(*names): run with these engines only")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`@pytest.mark.both_kernels`: once on Linux and once on gVisor."""
-    if metafunc.definition.get_closest_marker("both_kernels"):
-        if "runtime" not in metafunc.fixturenames:
-            metafunc.fixturenames.append("runtime")
-        metafunc.parametrize("runtime", ["runc", "runsc"], indirect=True)
+    """Once with each engine, or with those of `@pytest.mark.engines`. `@pytest.mark.both_kernels`: on Linux and on gVisor.
+
+    On gVisor, which takes its time, with the native engine alone unless `each_engine=True` says otherwise.
+    """
+    if "engine" not in metafunc.fixturenames:
+        return
+    only = metafunc.definition.get_closest_marker("engines")
+    names = only.args if only else engines.NAMES
+    both_kernels = metafunc.definition.get_closest_marker("both_kernels")
+    if both_kernels is None:
+        metafunc.parametrize("engine", names, indirect=True, scope="session")
+        return
+    if "runtime" not in metafunc.fixturenames:
+        metafunc.fixturenames.append("runtime")
+    is_each = both_kernels.kwargs.get("each_engine", False) or engines.NATIVE not in names
+    there = names if is_each else [engines.NATIVE]
+    pairs = [*((name, "runc") for name in names), *((name, "runsc") for name in there)]
+    metafunc.parametrize(("engine", "runtime"), pairs, indirect=True, scope="session")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -98,28 +119,53 @@ def _command_output(*command: str) -> str:
 
 @pytest.fixture(scope="session")
 def wheel() -> Path:
-    """The wheel that ./tests/run built and installed beside these tests."""
-    named = os.environ.get("PYINIT_WHEEL")
-    wheels = [Path(named)] if named else sorted((PROJECT / "dist").glob("pyinit_pid1-*.whl"))
+    """The wheel without an executable, with which `pyinit` is the Python engine, as ./tests/run built it."""
+    named = os.environ.get("PYINIT_PURE_WHEEL") or os.environ.get("PYINIT_WHEEL")
+    wheels = [Path(named)] if named else sorted((PROJECT / "dist").glob("pyinit_pid1-*-any.whl"))
     if len(wheels) != 1:
         pytest.fail(f"found {len(wheels)} wheels in dist/, need one: run ./tests/run container", pytrace=False)
     return wheels[0]
 
 
-def _build(client: docker.DockerClient, base: str, wheel: Path) -> str:
-    """An image with the wheel, the probes and the broken inits upon `base`, named after all that goes into it.
+@dataclass(frozen=True)
+class Init:
+    """An init under test, and how it comes into an image."""
+
+    file: Path
+    steps: str
+    """Lines of a Dockerfile; the file is in the context, under its own name."""
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of the init under test."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def init(engine: str, request: pytest.FixtureRequest) -> Init:
+    """The same as a file: the wheel, or the executable alone, so that no interpreter is involved."""
+    if engine == engines.NATIVE:
+        executable = engines.native_executable()
+        return Init(executable, f"COPY {executable.name} /usr/local/bin/pyinit\n")
+    wheel: Path = request.getfixturevalue("wheel")
+    install = "pip install --no-index --no-cache-dir --root-user-action=ignore"
+    return Init(wheel, f"COPY {wheel.name} /tmp/\nRUN {install} /tmp/{wheel.name} && rm /tmp/{wheel.name}\n")
+
+
+def _build(client: docker.DockerClient, base: str, init: Init) -> str:
+    """An image with the init, the probes and the broken inits upon `base`, named after all that goes into it.
 
     Its `become` is setpriv(1) for everybody: `become --reuid=2000 --clear-groups PROGRAM` is a program of another user.
     """
     dockerfile = (
         f"FROM {base}\n"
         'RUN install -m 4755 "$(command -v setpriv)" /usr/local/bin/become\n'
-        f"COPY {wheel.name} /tmp/\n"
-        f"RUN pip install --no-index --no-cache-dir --root-user-action=ignore /tmp/{wheel.name} && rm /tmp/{wheel.name}\n"
+        f"{init.steps}"
         "COPY probes /probes\n"
         "COPY broken /broken\n"
     )
-    files = {"Dockerfile": dockerfile.encode(), wheel.name: wheel.read_bytes()}
+    files = {"Dockerfile": dockerfile.encode(), init.file.name: init.file.read_bytes()}
     for folder in ("probes", "broken"):
         for file in sorted((HERE / folder).glob("*.py")):
             files[f"{folder}/{file.name}"] = file.read_bytes()
@@ -148,21 +194,21 @@ def _build(client: docker.DockerClient, base: str, wheel: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def image(client: docker.DockerClient, wheel: Path) -> str:
-    """Python, the wheel, and the probes in /probes."""
-    return _build(client, _command_output("docker/base", "python"), wheel)
+def image(client: docker.DockerClient, init: Init) -> str:
+    """Python, the init, and the probes in /probes."""
+    return _build(client, _command_output("docker/base", "python"), init)
 
 
 @pytest.fixture(scope="session")
-def programs_image(client: docker.DockerClient, wheel: Path) -> str:
+def programs_image(client: docker.DockerClient, init: Init) -> str:
     """The same with the real programs of docker/packages/programs."""
-    return _build(client, _command_output("docker/base", "programs"), wheel)
+    return _build(client, _command_output("docker/base", "programs"), init)
 
 
 @pytest.fixture(scope="session")
-def pm2_image(client: docker.DockerClient, wheel: Path) -> str:
+def pm2_image(client: docker.DockerClient, init: Init) -> str:
     """The same with PM2 alone: it takes two minutes to make, so it is made for the one test that needs it."""
-    return _build(client, _command_output("docker/base", "pm2"), wheel)
+    return _build(client, _command_output("docker/base", "pm2"), init)
 
 
 @pytest.fixture(scope="session")
@@ -204,7 +250,9 @@ def session_name(client: docker.DockerClient) -> Iterator[str]:
 
 
 @pytest.fixture
-def run(request: pytest.FixtureRequest, client: docker.DockerClient, session_name: str, runtime: str) -> Iterator[Run]:
+def run(
+    request: pytest.FixtureRequest, client: docker.DockerClient, session_name: str, runtime: str, image: str
+) -> Iterator[Run]:
     """Start containers that are removed with the test. Without network; `entrypoint=()` runs the command without pyinit."""
     mine: list[Container] = []
     request.node.stash[containers_of] = mine
@@ -216,8 +264,7 @@ def run(request: pytest.FixtureRequest, client: docker.DockerClient, session_nam
         start: bool = True,
         **options: Any,  # noqa: ANN401
     ) -> Container:
-        if "image" not in options:
-            options["image"] = request.getfixturevalue("image")
+        options.setdefault("image", image)
         options.setdefault("network_mode", "none")
         options.setdefault("runtime", runtime)
         options["labels"] = {LABEL: session_name, **options.get("labels", {})}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from support import processes
+from support import engines, processes
 from support.containers import Run, guest
 from support.waiting import NeverCameError, until
 
@@ -90,13 +90,20 @@ DETECTORS: dict[Detector, str] = {
 }
 
 
-@pytest.mark.parametrize("init", [PYINIT, PYTHON_MODULE], ids=["pyinit", "python-module"])
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.__name__)
-def test_pyinit_passes(detector: Detector, init: Sequence[str], run: Run) -> None:
-    """What is caught below is not caught here, whichever way pyinit is started."""
-    detector(run, init)
+def test_pyinit_passes(detector: Detector, run: Run) -> None:
+    """What is caught below is not caught here."""
+    detector(run, PYINIT)
 
 
+@pytest.mark.engines(engines.PYTHON)
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.__name__)
+def test_module_passes(detector: Detector, run: Run) -> None:
+    """Nor when Python is told to run the module, which only Python can be."""
+    detector(run, PYTHON_MODULE)
+
+
+@pytest.mark.engines(engines.PYTHON)  # whatever /usr/local/bin/pyinit is, it has no part in this, nor in the next
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.__name__)
 def test_broken_init_is_caught(detector: Detector, run: Run) -> None:
     """The same assertions fail for an init that is broken in just this."""
@@ -104,6 +111,7 @@ def test_broken_init_is_caught(detector: Detector, run: Run) -> None:
         detector(run, ("python3", "-I", "-S", f"/broken/{DETECTORS[detector]}.py"))
 
 
+@pytest.mark.engines(engines.PYTHON)
 @pytest.mark.parametrize("broken", sorted(set(DETECTORS.values())))
 def test_broken_inits_do_work(broken: str, run: Run) -> None:
     """What is caught is the one fault, not an init that runs nothing at all."""
@@ -112,6 +120,7 @@ def test_broken_inits_do_work(broken: str, run: Run) -> None:
     assert container.lines == ["ready"]
 
 
+@pytest.mark.engines(engines.PYTHON)  # as above: a way into Python
 @pytest.mark.both_kernels
 def test_module_as_entrypoint(run: Run) -> None:
     """`python3 -I -m pyinit` is the same init: it is PID 1, passes signals on and takes over the status."""
@@ -125,14 +134,22 @@ def test_module_as_entrypoint(run: Run) -> None:
     assert container.lines == ["ready", "15"]
 
 
+def settled(run: Run, init: Sequence[str]) -> int:
+    """The private memory of an init that waits, in kB."""
+    container = run(guest("block(); say('ready'); record(10)"), entrypoint=init).ready()
+    until(lambda: processes.status(container.pid)["Name"] == "pyinit", 10, "its name")
+    return processes.private_dirty(container.pid)
+
+
+@pytest.mark.engines(engines.NATIVE)
+def test_memory_of_an_executable(run: Run) -> None:
+    """What stays in the container: a few pages."""
+    assert settled(run, PYINIT) <= 64
+
+
+@pytest.mark.engines(engines.PYTHON)
 def test_memory_is_the_same_whichever_way_it_is_started(run: Run) -> None:
     """The interpreter is started a second time, without `site`: what stays in the container is small either way."""
-
-    def settled(init: Sequence[str]) -> int:
-        container = run(guest("block(); say('ready'); record(10)"), entrypoint=init).ready()
-        until(lambda: processes.status(container.pid)["Name"] == "pyinit", 10, "its name")
-        return processes.private_dirty(container.pid)
-
-    sizes = [settled(PYINIT), settled(PYTHON_MODULE)]
+    sizes = [settled(run, PYINIT), settled(run, PYTHON_MODULE)]
     assert max(sizes) - min(sizes) < 300, sizes
     assert max(sizes) < 4500, sizes  # kB; the bench has the exact bar

@@ -3,17 +3,22 @@
 No pyinit in here, except where said: PID 1 is a plain program.
 """
 
+import json
 import re
 import signal
 import uuid
+from pathlib import Path
 
 import docker
 import psutil
 import pytest
 
-from support.containers import LABEL, Run, inner_pid, left_behind, remove
+from support import engines
+from support.containers import LABEL, Run, guest, inner_pid, left_behind, remove
 from support.terminal import OpenTerminal
 from support.waiting import NeverCameError, until
+
+pytestmark = pytest.mark.engines(engines.PYTHON)  # which one is in the image matters to nobody but the last test
 
 # PID 1 that makes one child and never reaps it: the zombie stays for as long as it sleeps
 LEAVES_A_ZOMBIE = "import os, time; os.fork() or os._exit(0); print('made', flush=True); time.sleep(1000)"
@@ -63,9 +68,12 @@ def test_processes_are_all_of_the_namespace_and_no_others(run: Run) -> None:
     container = run(["sh", "-c", "sleep 1001 & setsid sleep 1002 & wait"], entrypoint=())
     bystander = run(["sleep", "1001"], entrypoint=())
     container.exec("sleep", "1003", detach=True)
-    until(lambda: len(container.processes()) == 4, 10, "four processes")
-    commands = {" ".join(process.cmdline()[:2]) for process in container.processes()}
-    assert commands == {"sh -c", "sleep 1001", "sleep 1002", "sleep 1003"}
+    wanted = {"sh -c", "sleep 1001", "sleep 1002", "sleep 1003"}
+
+    def commands() -> set[str]:
+        return {" ".join(process.cmdline()[:2]) for process in container.processes()}
+
+    until(lambda: commands() == wanted, 10, "four processes, each of which has executed its program")
     assert container.process("sleep 1003").ppid() != container.pid
     assert bystander.pid not in {process.pid for process in container.processes()}
     with pytest.raises(AssertionError, match="0 processes with 'nobody'"):
@@ -216,8 +224,18 @@ def test_composed_neighbours_are_up(run: Run, docker_compose_project_name: str, 
     assert asker.logs() == "200\n"
 
 
-def test_the_wheel_is_in_the_image(run: Run) -> None:
-    """The one test here that needs pyinit: its entry point is there and says who it is."""
-    container = run(["--version"], entrypoint=("pyinit",))
-    assert container.wait() == 0, container.logs()
-    assert "pyinit" in container.logs()
+@pytest.mark.engines(*engines.NAMES)
+@pytest.mark.both_kernels(each_engine=True)
+def test_the_engine_is_the_one_that_the_parameter_names(engine: str, run: Run, runtime: str) -> None:
+    """The one test here that needs pyinit: everything else in this level is about that engine, or it proves nothing."""
+    entrypoint = ("pyinit", "-v", "--log=json", "--")
+    container = run(guest("block(); say('ready'); record(10)"), entrypoint=entrypoint).ready()
+    first = json.loads(container.logs(stdout=False).splitlines()[0])
+    assert (first["event"], first["engine"]) == ("start", engine)
+    if runtime == "runc":
+        executed = Path(f"/proc/{container.pid}/exe")
+        is_python = "python" in executed.readlink().name
+        assert is_python == (engine == engines.PYTHON)
+        assert (b"PYINIT_STOP_BUDGET" in executed.read_bytes()) == (engine == engines.NATIVE)
+    container.kill("USR1")
+    assert container.wait() == 0

@@ -23,6 +23,7 @@ import yaml
 
 from pyinit.init import options, signals
 from pyinit.init.options import Policy
+from support import engines
 from support.processes import inner_pid
 from support.waiting import until
 
@@ -283,6 +284,7 @@ def ready(podman: Podman, container: str) -> None:
     until(lambda: podman.logs(container).count("ready,") == 2, 30, "both workers")
 
 
+@pytest.mark.engines(engines.NATIVE)  # which is what a pod gets; loading an image into podman takes a while
 def test_a_pod_drains_and_ends_in_order(podman: Podman, tmp_path: Path) -> None:
     """pod.yaml: PID 1, a drain during which the program works on, everybody ends by themselves, and the reason is kept."""
     with played(podman, "pod.yaml", tmp_path) as logs:
@@ -314,6 +316,7 @@ def test_a_pod_drains_and_ends_in_order(podman: Podman, tmp_path: Path) -> None:
         assert "nobody killed" in words
 
 
+@pytest.mark.engines(engines.NATIVE)
 def test_a_shared_process_namespace(podman: Podman, tmp_path: Path) -> None:
     """pod-shared.yaml: PID 1 is the pause process; pyinit adopts, reaps and ends its own, and nobody else's."""
     with played(podman, "pod-shared.yaml", tmp_path) as logs:

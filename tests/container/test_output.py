@@ -34,7 +34,7 @@ os.execvp("pyinit", ["pyinit", "-vv", "--", *sys.argv[1:]])
 """
 
 
-@pytest.mark.both_kernels
+@pytest.mark.both_kernels(each_engine=True)
 def test_reader_that_does_not_read(run: Run) -> None:
     """A full pipe for stderr: lines are dropped, signals and orphans are not."""
     code = "[daemon(lambda: None) for _ in range(20)]; block(); say('ready'); record(15); os._exit(7)"
@@ -47,7 +47,7 @@ def test_reader_that_does_not_read(run: Run) -> None:
     assert container.lines == ["ready", "1", "10", "15"]
 
 
-@pytest.mark.both_kernels
+@pytest.mark.both_kernels(each_engine=True)
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", ">&- 2>&-"], ids=["closed", "full disk", "both closed"])
 def test_stderr_that_takes_nothing(redirection: str, run: Run) -> None:
     """There is nowhere to write: that is all."""
@@ -82,7 +82,7 @@ def test_reader_that_has_gone(run: Run) -> None:
 DEAF = "daemon(lambda: None); block(); say('ready'); time.sleep(1000)"
 
 
-@pytest.mark.both_kernels
+@pytest.mark.both_kernels(each_engine=True)
 def test_json(run: Run) -> None:
     """`--log json`: every line on stderr is an object with ts and event, and the story is whole and in order."""
     container = run(
@@ -145,7 +145,7 @@ def mounted(log: Path) -> dict[str, dict[str, str]]:
 OPTION = ("pyinit", "--termination-log=/dev/termination-log", "-t", "300ms", "--")
 
 
-@pytest.mark.both_kernels
+@pytest.mark.both_kernels(each_engine=True)
 def test_termination_log(log: Path, run: Run) -> None:
     """The last word and who was killed, in the mounted file, though the root file system is read-only and we are nobody."""
     container = run(guest(DEAF), entrypoint=OPTION, volumes=mounted(log), read_only=True, user="1000640000:0").ready()

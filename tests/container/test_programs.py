@@ -3,6 +3,8 @@
 Each is given work, left with orphans as a health check leaves them, and stopped by `docker stop`. With pyinit: it ends within its
 grace, with the right exit status, nobody is SIGKILLed, no zombie is left, no work is lost. What happens without an init is measured,
 not judged; both go to .results/programs.json and programs.md, a table for people. Programs are in docker/programs.
+
+With the native engine, which is what an image gets; two of them with the Python engine as well.
 """
 
 import dataclasses
@@ -25,10 +27,12 @@ import pytest
 from pyinit.containers.account import Account, Sender
 from pyinit.containers.observer import Observer
 from pyinit.init import signals
-from support import programs
+from support import engines, programs
 from support.containers import Container, Run
 from support.programs import Row, Side
 from support.waiting import NeverCameError, until
+
+pytestmark = pytest.mark.engines(engines.NATIVE)
 
 FILES = Path(__file__).resolve().parents[2] / "docker" / "programs"
 ORPHANS = 3
@@ -203,14 +207,15 @@ def start(run: Run, programs_image: str) -> Iterator[Start]:
 
 
 @pytest.fixture
-def stop(start: Start, rows: list[Row]) -> Stop:
-    """Stop a program both ways at the same time, and keep the row."""
+def stop(start: Start, rows: list[Row], engine: str) -> Stop:
+    """Stop a program both ways at the same time, and keep the row, which is about the engine that users get."""
 
     def stop_both(program: Program) -> tuple[Ended, Ended]:
         stages = [start(program, is_ours=True), start(program, is_ours=False)]
         with ThreadPoolExecutor() as pool:
             ours, without = pool.map(functools.partial(play, program), stages)
-        rows.append(Row(program.name, " ".join(program.options), without.side, ours.side))
+        if engine == engines.NATIVE:
+            rows.append(Row(program.name, " ".join(program.options), without.side, ours.side))
         return ours, without
 
     return stop_both
@@ -305,6 +310,7 @@ def test_the_table(tmp_path: Path) -> None:
 # --- the programs ---
 
 
+@pytest.mark.engines(*engines.NAMES)
 def test_nginx(stop: Stop) -> None:
     """QUIT is nginx's graceful stop: a download that has begun is finished."""
 
@@ -519,6 +525,7 @@ def test_shell(stop: Stop, name: str, command: str, status: int) -> None:
         assert without.side.exit == 128 + signals.KILL
 
 
+@pytest.mark.engines(*engines.NAMES)
 def test_bash_trap(stop: Stop) -> None:
     """The trap runs when the command in front has ended: it must be asked too."""
     program = Program(

@@ -1,7 +1,7 @@
 """The first moments of a container: a TERM that comes before the program runs, or before pyinit itself does, is not lost.
 
-The kernel drops a signal to PID 1 that is neither handled nor blocked (pid_namespaces(7)). The launcher blocks all of them first,
-but a Python interpreter has to start before it can: that window is what is measured here, and what the native engine is for.
+The kernel drops a signal to PID 1 that is neither handled nor blocked (pid_namespaces(7)). Both engines block all of them first,
+but a Python interpreter has to start before it can: that window is what is measured here. The native engine has none.
 """
 
 import json
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from support import processes
+from support import engines, processes
 from support.containers import Container, Run
 from support.waiting import NeverCameError
 
 RESULTS = Path(__file__).resolve().parent.parent.parent / ".results"
 DELAYS = (0, 1, 5, 20, 50, 200)  # ms after `docker start` has returned
-TIMES = 25
+TIMES = {engines.NATIVE: 25, engines.PYTHON: 10}
 AT_ONCE = 3
 TERM = 15
 TOO_EARLY = 2
@@ -76,10 +76,13 @@ def shoot(container: Container, delay: int) -> Shot:
 
 
 @pytest.mark.timeout(300)
-def test_term_right_after_start(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """150 containers get TERM 0 to 200 ms after their start. None is lost once PID 1 blocks it; the others are counted and told."""
+def test_term_right_after_start(engine: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """150 containers, or 60, get TERM 0 to 200 ms after their start. None is lost, or in Python none once PID 1 blocks it.
+
+    What is lost before is counted. A container that never ends takes time, and in Python there are some.
+    """
     containers = [run(["sleep", "1000"], start=False) for _ in range(AT_ONCE)]
-    plan = [delay for delay in DELAYS for _ in range(TIMES)]
+    plan = [delay for delay in DELAYS for _ in range(TIMES[engine])]
 
     def some(nth: int) -> list[Shot]:
         return [shoot(containers[nth], delay) for delay in plan[nth::AT_ONCE]]
@@ -87,15 +90,15 @@ def test_term_right_after_start(run: Run, capsys: pytest.CaptureFixture[str]) ->
     with ThreadPoolExecutor(AT_ONCE) as pool:
         shots = [shot for shots in pool.map(some, range(AT_ONCE)) for shot in shots]
     with capsys.disabled():
-        print(f"\n{tell(shots)}")
-    assert len(shots) == TIMES * len(DELAYS)
-    assert [shot for shot in shots if shot.safe and shot.is_lost] == []
+        print(f"\n{engine} engine\n{tell(shots, engine)}")
+    assert len(shots) == TIMES[engine] * len(DELAYS)
+    assert [shot for shot in shots if shot.is_lost and (shot.safe or engine == engines.NATIVE)] == []
     # 2: it met the runtime's own process, before pyinit was executed at all; the container ended, as it was meant to
     assert {shot.status for shot in shots if not shot.is_lost} <= {128 + TERM, TOO_EARLY}
     assert {shot.status for shot in shots if shot.safe} == {128 + TERM}
 
 
-def tell(shots: Sequence[Shot]) -> str:
+def tell(shots: Sequence[Shot], engine: str) -> str:
     """The table for the reader, and as JSON beside the other results."""
     rows = []
     for delay in DELAYS:
@@ -112,8 +115,8 @@ def tell(shots: Sequence[Shot]) -> str:
             }
         )
     if RESULTS.is_dir():
-        (RESULTS / "lost-signals.json").write_text(
-            json.dumps({"engine": "python", "rows": rows}, indent=2) + "\n", "utf-8"
+        (RESULTS / f"lost-signals-{engine}.json").write_text(
+            json.dumps({"engine": engine, "rows": rows}, indent=2) + "\n", "utf-8"
         )
     titles = ("TERM after start", "sent (median)", "times", "blocked already", "before exec", "lost")
     table: list[tuple[str, ...]] = [titles]
@@ -140,7 +143,7 @@ def first_look(mark: bytes, known: set[str]) -> int:
     raise AssertionError("PID 1 did not appear")
 
 
-def test_term_at_the_moment_it_is_blocked(run: Run) -> None:
+def test_term_at_the_moment_it_is_blocked(engine: str, run: Run) -> None:
     """Sent from the host, in the very first moment in which PID 1 blocks TERM: the program is not even started, and gets it."""
 
     def at_the_edge(mark: bytes, known: set[str]) -> bool:
@@ -160,7 +163,8 @@ def test_term_at_the_moment_it_is_blocked(run: Run) -> None:
             container.start()
             early += watching.result()
         assert container.wait(5) == 128 + TERM
-    assert early, "each look came too late to prove anything"
+    # the native engine has spawned a fraction of a millisecond later: too short a moment to be met by looking
+    assert early or engine == engines.NATIVE, "each look came too late to prove anything"
 
 
 def test_program_that_ends_at_once(run: Run) -> None:

@@ -1,12 +1,17 @@
 """Containers with less than usual: pyinit needs no writable file, no capability, no name for its user, no terminal, no stdin."""
 
+import io
 import json
 import signal as signals
-from collections.abc import Mapping
+import tarfile
+import uuid
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import docker
 import pytest
 
+from support import engines
 from support.containers import Run, guest
 
 CONDUCT = """
@@ -39,7 +44,7 @@ SURROUNDINGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.both_kernels
+@pytest.mark.both_kernels(each_engine=True)
 @pytest.mark.parametrize("case", SURROUNDINGS)
 def test_it_works_and_says_nothing(case: str, run: Run) -> None:
     """Signals are passed on, orphans reaped, the worker asked, the status kept; and there is nothing to warn of."""
@@ -130,6 +135,31 @@ except OSError:
     assert container.wait() == 125
     assert "cannot start a process" in container.logs()
     assert "pids-limit" in container.logs()
+
+
+@pytest.fixture
+def bare_image(client: docker.DockerClient) -> Iterator[str]:
+    """An image in which there is nothing but the native executable."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(engines.native_executable(), "pyinit")
+    name = f"pyinit-bare-{uuid.uuid4().hex[:12]}"
+    client.api.import_image_from_data(buffer.getvalue(), repository=name, changes=["ENV PATH=/"])
+    yield name
+    client.images.remove(name)
+
+
+@pytest.mark.engines(engines.NATIVE)
+@pytest.mark.both_kernels
+def test_an_image_with_nothing_in_it(bare_image: str, run: Run) -> None:
+    """FROM scratch: no interpreter, no shell, no library. The only program that is there runs, and what is not there is named."""
+    container = run(["/pyinit", "--version"], image=bare_image, entrypoint=("/pyinit", "-v", "--"))
+    assert container.wait() == 0
+    assert "native engine" in container.lines[-1]
+    assert "nobody killed" in container.report_lines[-1]
+    container = run(["sh"], image=bare_image, entrypoint=("/pyinit", "--"))
+    assert container.wait() == 127
+    assert container.logs() == "pyinit: cannot run sh: not found in /; install it, or write its full path\n"
 
 
 def test_working_directory_is_the_program_s(run: Run) -> None:

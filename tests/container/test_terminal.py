@@ -3,6 +3,7 @@
 import re
 
 from support.terminal import OpenTerminal
+from support.waiting import NeverCameError, until
 
 PROMPT = "prompt> "
 BASH = ["bash", "--norc", "--noprofile", "-i"]
@@ -89,8 +90,17 @@ def test_resize(terminal: OpenTerminal) -> None:
     code = "trap 'stty size' WINCH; stty size; echo up; until read -t 0.05 line; do :; done"
     opened = terminal(["bash", "-c", code])
     opened.expect("up")
-    opened.resize(33, 101)
-    opened.expect("33 101")
+
+    def is_seen() -> bool:
+        opened.resize(33, 100)  # the client may not listen yet, and hears only of a change
+        opened.resize(33, 101)
+        try:
+            opened.expect("33 101", 1)
+        except NeverCameError:
+            return False
+        return True
+
+    until(is_seen, 15, "the new size")
     opened.send("q\r")
     assert opened.wait() == 0
 
@@ -102,9 +112,13 @@ def test_python_repl(terminal: OpenTerminal) -> None:
     opened.send("6 * 7\r")
     opened.expect("42")
     opened.expect(">>> ")
-    opened.send("import time; time.sleep(1000)\r")
+    opened.send("import time; print('sle' + 'eps'); time.sleep(1000)\r")
+    opened.expect("sleeps")
     opened.send("\x03")
     opened.expect("KeyboardInterrupt")
+    opened.expect(">>> ")
+    opened.send("6 * 9\r")  # had the interrupted statement been the last, Python would end by INT as well
+    opened.expect("54")
     opened.expect(">>> ")
     opened.send("\x04")
     assert opened.wait() == 0

@@ -1,41 +1,54 @@
 """Fixtures for tests that run the init without a container engine.
 
 `start` runs it straight on this machine (not PID 1: as a subreaper), or with `where=NAMESPACE` as PID 1 of a PID namespace of its
-own. `engine` says which init: Python today.
+own. `engine` says which init, each in turn; `way` is for tests that are about the way in.
 """
 
 import os
-import sys
-import sysconfig
+import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.runs import HOST, NAMESPACE, Engine, Run
+from support import engines
+from support.engines import Engine
+from support.runs import HOST, NAMESPACE, Run
 
 Start = Callable[..., Run]
 
 
-def python_engine() -> Engine:
-    """The Python engine, as the wheel installed it beside the interpreter that runs the tests."""
-    main = Path(sysconfig.get_path("purelib")) / "pyinit" / "init" / "__main__.py"
-    return Engine(
-        name="python",
-        launcher=(str(Path(sysconfig.get_path("scripts")) / "pyinit"),),
-        module=(sys.executable, "-I", "-m", "pyinit"),
-        second=(sys.executable, "-I", "-S", "-B", "-X", "utf8", str(main)),
-    )
+@pytest.fixture(scope="session")
+def native() -> Iterator[Path]:
+    """The native executable, where every user can reach it, under the name that it has in an image."""
+    given = engines.native_executable()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "pyinit"
+        shutil.copyfile(given, path)
+        path.chmod(0o755)
+        yield path
 
 
-ENGINES = {"python": python_engine}
+def engine_of(way: str, request: pytest.FixtureRequest) -> Engine:
+    """The engine behind one way in."""
+    name = engines.WAYS[way]
+    native = request.getfixturevalue("native") if name == engines.NATIVE else Path()
+    return Engine(name, engines.command(way, native))
 
 
-@pytest.fixture(params=ENGINES, scope="session")
+@pytest.fixture(params=engines.NAMES, scope="session")
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """The init under test."""
-    return ENGINES[request.param]()
+    """The init under test, by its fastest way in."""
+    return engine_of(engines.SECOND if request.param == engines.PYTHON else engines.EXECUTABLE, request)
+
+
+@pytest.fixture(params=engines.WAYS, scope="session")
+def way(request: pytest.FixtureRequest) -> Engine:
+    """The init under test, by every way in."""
+    return engine_of(request.param, request)
 
 
 runs_of = pytest.StashKey[list[Run]]()

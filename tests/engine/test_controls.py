@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from support import processes
-from support.runs import Engine, Run, python
+from support.engines import Engine
+from support.runs import Run, python
 from support.waiting import NeverCameError, until
 
 Start = Callable[..., Run]

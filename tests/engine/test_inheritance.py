@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from support import processes
-from support.runs import Engine, Run, python
+from support import engines, processes
+from support.engines import Engine
+from support.runs import Run, python
 from support.waiting import until
 
 Start = Callable[..., Run]
@@ -40,25 +41,23 @@ def prepared(*, block: Iterable[int] = (), ignore: Iterable[int] = ()) -> Callab
     return prepare
 
 
-@pytest.mark.parametrize("way", ["launcher", "module", "second"])
 @pytest.mark.parametrize(
     "block",
     [set(), {15}, {1, 2, 13, 17, 34, 64}, set(range(1, 65)) - {9, 19, 32, 33}],
     ids=["none", "TERM", "some", "all"],
 )
-def test_mask_is_the_one_given(way: str, block: set[int], engine: Engine, start_any: Start) -> None:
+def test_mask_is_the_one_given(way: Engine, block: set[int], start_any: Start) -> None:
     """The blocked signals travel through every start."""
-    run = start_any(*engine.ways[way], "--", "cat", "/proc/self/status", prepare=prepared(block=block))
+    run = start_any(*way.command, "--", "cat", "/proc/self/status", prepare=prepared(block=block))
     assert processes.mask(seen(run), "SigBlk") == block
 
 
-@pytest.mark.parametrize("way", ["launcher", "module", "second"])
 @pytest.mark.parametrize(
     "ignore", [set(), {1, 2}, {3, 15, 20, 21, 22, 34, 64}, {13, 17, 25}], ids=["none", "nohup", "many", "ours"]
 )
-def test_ignored_signals_stay_ignored(way: str, ignore: set[int], engine: Engine, start_any: Start) -> None:
+def test_ignored_signals_stay_ignored(way: Engine, ignore: set[int], start_any: Start) -> None:
     """What nohup and `trap '' INT` say still holds behind us; SIGCHLD, SIGPIPE and SIGXFSZ are default whatever came."""
-    run = start_any(*engine.ways[way], "--", "cat", "/proc/self/status", prepare=prepared(ignore=ignore))
+    run = start_any(*way.command, "--", "cat", "/proc/self/status", prepare=prepared(ignore=ignore))
     status = seen(run)
     assert processes.mask(status, "SigIgn") == ignore - OURS_DEFAULT
     assert processes.mask(status, "SigCgt") == set()
@@ -106,11 +105,10 @@ def environment(run: Run) -> dict[bytes, bytes]:
     return {key: value for key, value in pairs if key != b"TEST_RUN"}
 
 
-@pytest.mark.parametrize("way", ["launcher", "module", "second"])
 @pytest.mark.parametrize(
     "locale", [{}, {b"LC_ALL": b"C"}, {b"LANG": b"C"}, {b"LC_CTYPE": b"C"}, {b"LC_CTYPE": b"C.UTF-8"}], ids=str
 )
-def test_environment_is_unchanged(way: str, locale: dict[bytes, bytes], engine: Engine, start_any: Start) -> None:
+def test_environment_is_unchanged(way: Engine, locale: dict[bytes, bytes], start_any: Start) -> None:
     """Byte for byte; CPython's own LC_CTYPE (PEP 538) is not added, and one that was set stays."""
     given = {
         b"PATH": b"/usr/bin:/bin",
@@ -119,7 +117,7 @@ def test_environment_is_unchanged(way: str, locale: dict[bytes, bytes], engine: 
         b"A=B".replace(b"=", b"-"): b"x=y\n",
         **locale,
     }
-    run = start_any(*engine.ways[way], "-t", "3s", "--", "env", "-0", env=given)
+    run = start_any(*way.command, "-t", "3s", "--", "env", "-0", env=given)
     assert environment(run) == {**given, b"PYINIT_STOP_BUDGET": b"3000"}
 
 
@@ -207,10 +205,10 @@ def test_we_keep_nothing(start: Start) -> None:
 CLOSED = list(chain.from_iterable(combinations((0, 1, 2), count) for count in range(4)))
 
 
-@pytest.mark.parametrize("way", ["launcher", "second"])
+@pytest.mark.parametrize("way", [engines.LAUNCHER, engines.SECOND, engines.EXECUTABLE], indirect=True)
 @pytest.mark.parametrize("closed", CLOSED, ids=lambda closed: "".join(map(str, closed)) or "none")
 def test_standard_descriptors_that_were_closed_stay_closed(
-    way: str, closed: tuple[int, ...], engine: Engine, start_any: Start, tmp_path: Path
+    way: Engine, closed: tuple[int, ...], start_any: Start, tmp_path: Path
 ) -> None:
     """The program finds them closed as well, pyinit writes its lines nowhere else instead, and nothing of it fails."""
     log = tmp_path / "log"
@@ -218,7 +216,7 @@ def test_standard_descriptors_that_were_closed_stay_closed(
     guest = tmp_path / "guest.sh"
     guest.write_text(f'#!/bin/sh\nfor n in 0 1 2; do [ -e /proc/$$/fd/$n ] && echo "$n" >>{log}; done\nexit 5\n')
     guest.chmod(0o755)
-    run = start_any("sh", "-c", f'exec "$@" {shut}', "sh", *engine.ways[way], "-vvv", "--", str(guest))
+    run = start_any("sh", "-c", f'exec "$@" {shut}', "sh", *way.command, "-vvv", "--", str(guest))
     assert run.wait() == 5, str(run)
     opened = set(log.read_text().split()) if log.exists() else set()
     assert opened == {str(n) for n in (0, 1, 2) if n not in closed}
@@ -285,10 +283,11 @@ def test_parent_death_signal_reaches_the_program(engine: Engine, start_any: Star
     until(lambda: not run.left, 10, "the end of everybody")
 
 
-def test_parent_that_died_before_the_kernel_was_asked(engine: Engine, start_any: Start) -> None:
-    """Between reading who our parent is and asking the kernel, it may die: the signal is sent all the same."""
-    if engine.name != "python":
-        pytest.skip("the moment can be made in the Python engine alone")
+def test_parent_that_died_before_the_kernel_was_asked(start_any: Start) -> None:
+    """Between reading who our parent is and asking the kernel, it may die: the signal is sent all the same.
+
+    Python alone: nobody can hold up the native engine between two system calls without changing them.
+    """
     code = """
 import posix, sys
 sys.path.append(sys.argv[1])
@@ -298,5 +297,5 @@ import _signal
 _signal.pthread_sigmask(_signal.SIG_SETMASK, range(1, 32))
 posix._exit(start.run([b"-p", b"TERM", b"--", b"sleep", b"60"], posix.environ, ()))
 """
-    site = Path(engine.second[-1]).parent.parent.parent
+    site = engines.python_main().parents[2]
     assert start_any(sys.executable, "-I", "-S", "-c", code, str(site)).wait() == 128 + signals.SIGTERM

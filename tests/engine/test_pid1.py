@@ -3,13 +3,13 @@
 import os
 import re
 import signal as signals
-import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
 from support import processes
+from support.engines import Engine
 from support.runs import NAMESPACE, PID_NAMESPACE, Run, python, shell
 from support.waiting import until
 
@@ -288,9 +288,9 @@ def test_kill_and_faults_from_inside_do_nothing(start: Start) -> None:
     assert run.send("USR1").wait() == 4
 
 
-def test_init_under_init(start: Start) -> None:
+def test_init_under_init(engine: Engine, start: Start) -> None:
     """`docker run --init` in front: pyinit under pyinit, a signal once, the status through both, no variable twice."""
-    inner = (sys.executable, "-I", "-m", "pyinit", "-v", "--")
+    inner = (*engine.command, "-v", "--")
     code = "block(); say('ready', os.environ.get('PYINIT_STOP_BUDGET'), 'PYINIT_DRAIN' in os.environ); record(10); sys.exit(4)"
     run = start(
         "-d", "0", "-t", "5s", "--", *inner, *python(code), where=NAMESPACE, env={**os.environ, "PYINIT_DRAIN": "0"}

@@ -65,6 +65,31 @@ def test_grace(start: Start, where: str) -> None:
     ), run.err
 
 
+TRACER = """
+import ctypes
+ptrace = ctypes.CDLL(None).ptrace
+pid, count = int(sys.argv[1]), 0
+while ptrace(16, pid, 0, 0) == 0:  # attach, which stops it
+    os.waitpid(pid, 0)
+    ptrace(17, pid, 0, 0)  # detach
+    count += 1
+    if count == 3: say("ready")
+    time.sleep(0.02)
+say("attached", count)
+"""
+
+
+def test_deadline_does_not_move_when_we_are_disturbed(start: Start, start_any: Start) -> None:
+    """Stopped and let go by a debugger again and again: a wait that began anew each time would never be over."""
+    run = start("-t", "500ms", "--", *python(DEAF)).ready()
+    tracer = start_any(*python(TRACER), str(run.armed().pid)).ready()
+    run.send("TERM")
+    assert run.wait(10) == 137
+    assert "killed 1 after" in run.err
+    tracer.wait()
+    assert tracer.value("attached") > 3
+
+
 def test_program_that_left_its_group_is_asked(start: Start) -> None:
     """It made a group of its own for a child and joined that: the stop signal finds it."""
     run = start(

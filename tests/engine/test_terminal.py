@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from support import processes
-from support.runs import PID_NAMESPACE, Engine, python
+from support.engines import Engine
+from support.runs import PID_NAMESPACE, python
 from support.terminal import Terminal
 from support.waiting import NeverCameError, until
 
@@ -101,11 +102,11 @@ OpenShell = Callable[..., Shell]
 
 
 @pytest.fixture
-def shell(open_terminal: Open, engine: Engine, tmp_path: Path) -> OpenShell:
-    """An interactive shell with pyinit as `init`, or another init. `pager` is there too: it reads the terminal, as less does."""
+def any_shell(open_terminal: Open, tmp_path: Path) -> OpenShell:
+    """An interactive shell with the words of `init`. `pager` is there too: it reads the terminal, as less does."""
 
     def start(*init: str) -> Shell:
-        words = shlex.join(init or (*engine.command, "--"))
+        words = shlex.join(init)
         for name, content in (
             ("init", f'#!/bin/sh\nexec {words} "$@"\n'),
             ("pager", f"#!{sys.executable} -I\n{PAGER}"),
@@ -115,6 +116,12 @@ def shell(open_terminal: Open, engine: Engine, tmp_path: Path) -> OpenShell:
         return Shell(open_terminal(*BASH), f"PATH={tmp_path}:$PATH; folder={tmp_path}")
 
     return start
+
+
+@pytest.fixture
+def shell(any_shell: OpenShell, engine: Engine) -> OpenShell:
+    """The same with pyinit as `init`, unless a test says with which words."""
+    return lambda *init: any_shell(*(init or (*engine.command, "--")))
 
 
 @pytest.fixture
@@ -142,10 +149,10 @@ def test_shell_can_read_after_us(shell: OpenShell) -> None:
     read_after(shell())
 
 
-def test_shell_cannot_read_after_tini(shell: OpenShell, tini: tuple[str, ...]) -> None:
+def test_shell_cannot_read_after_tini(any_shell: OpenShell, tini: tuple[str, ...]) -> None:
     """Negative control."""
     with pytest.raises(NeverCameError):
-        read_after(shell(*tini), IMPATIENT)
+        read_after(any_shell(*tini), IMPATIENT)
 
 
 def background(shell: Shell) -> None:
@@ -162,10 +169,10 @@ def test_background_job_does_not_take_the_foreground(shell: OpenShell) -> None:
     background(shell())
 
 
-def test_background_job_of_tini_takes_the_foreground(shell: OpenShell, tini: tuple[str, ...]) -> None:
+def test_background_job_of_tini_takes_the_foreground(any_shell: OpenShell, tini: tuple[str, ...]) -> None:
     """Negative control."""
     with pytest.raises((AssertionError, NeverCameError)):
-        background(shell(*tini))
+        background(any_shell(*tini))
 
 
 def pipeline(shell: Shell, patience: float = 10) -> None:
@@ -212,9 +219,9 @@ def test_real_pager(shell: OpenShell) -> None:
     one.terminal.expect("end", 10)
 
 
-def test_pipeline_of_tini_is_stopped(shell: OpenShell, tini: tuple[str, ...]) -> None:
+def test_pipeline_of_tini_is_stopped(any_shell: OpenShell, tini: tuple[str, ...]) -> None:
     """Negative control."""
-    one = shell(*tini)
+    one = any_shell(*tini)
     with pytest.raises(NeverCameError):
         pipeline(one, IMPATIENT)
 
@@ -240,9 +247,9 @@ def test_ctrl_z_and_fg(shell: OpenShell) -> None:
     stop_and_continue(shell())
 
 
-def test_ctrl_z_under_tini_takes_the_terminal_away(shell: OpenShell, tini: tuple[str, ...]) -> None:
+def test_ctrl_z_under_tini_takes_the_terminal_away(any_shell: OpenShell, tini: tuple[str, ...]) -> None:
     """Negative control."""
-    one = shell(*tini)
+    one = any_shell(*tini)
     with pytest.raises((AssertionError, NeverCameError)):
         stop_and_continue(one, patience=IMPATIENT)
 

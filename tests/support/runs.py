@@ -11,7 +11,6 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -51,26 +50,6 @@ def daemon(body):
     os.wait()
 
 """
-
-
-@dataclass(frozen=True)
-class Engine:
-    """An init under test: its name and the ways to start it. Options and the program come after the words."""
-
-    name: str
-    launcher: tuple[str, ...]
-    module: tuple[str, ...]
-    second: tuple[str, ...]
-
-    @property
-    def ways(self) -> Mapping[str, tuple[str, ...]]:
-        """Every way in, by name."""
-        return {"launcher": self.launcher, "module": self.module, "second": self.second}
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        """The fastest: what the tests use that are not about the way in."""
-        return self.second
 
 
 def python(code: str) -> list[str]:

@@ -1,0 +1,292 @@
+"""The native executable as dockerd's init: `docker run --init` with ours in the place of docker-init.
+
+In a Docker engine of this module's own, which shares nothing with the one that is there: folder, socket, containerd and its namespace
+are private, and it makes no network. It is ended by its PID, with all that it has started.
+"""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import signal as signals
+import subprocess
+import tarfile
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from support import processes
+from support.containers import Container, remove
+from support.engines import native_executable
+from support.terminal import Terminal
+from support.waiting import until
+
+IMAGE = "guest:test"
+TOOLS = ("sh", "sleep", "cat")
+
+
+class PrivateEngine:
+    """A dockerd with ours as its init: named by --init-path, or found as docker-init on its PATH."""
+
+    def __init__(self, folder: Path, way: str) -> None:
+        self.folder = folder
+        self.url = f"unix://{folder}/socket"
+        self.init = folder / "bin" / "docker-init"
+        self.put(native_executable().read_bytes())
+        (folder / "config").write_text("{}")  # not the machine's /etc/docker/daemon.json
+        self._mark = b"TEST_RUN=" + uuid.uuid4().hex.encode()
+        environ = {**os.environ, "TEST_RUN": self._mark.decode().partition("=")[2]}
+        environ.pop("DOCKER_HOST", None)
+        command = ["dockerd", f"--config-file={folder}/config", f"--host={self.url}", f"--pidfile={folder}/pid"]
+        command += [f"--data-root={folder}/data", f"--exec-root={folder}/exec", "--storage-driver=vfs"]
+        command += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
+        # were a containerd of the machine's to be used, ours would be a room of its own there
+        namespace = f"pyinit-{uuid.uuid4().hex[:12]}"
+        command += [f"--containerd-namespace={namespace}", f"--containerd-plugins-namespace={namespace}-plugins"]
+        if way == "--init-path":
+            command.append(f"--init-path={self.init}")
+        else:
+            environ["PATH"] = f"{self.init.parent}:{environ['PATH']}"
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def put(self, content: bytes) -> None:
+        """Make this the init."""
+        self.init.parent.mkdir(exist_ok=True)
+        new = self.init.with_name("new")
+        new.write_bytes(content)
+        new.chmod(0o755)
+        new.rename(self.init)
+
+    @property
+    def log(self) -> str:
+        """What dockerd has said so far."""
+        return (self.folder / "log").read_text("utf-8", "backslashreplace")
+
+    def docker(self, *words: str, stdin: bytes = b"") -> str:
+        """The output of the command line client, both streams."""
+        ran = subprocess.run(
+            ["docker", "--host", self.url, *words],
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+        output = ran.stdout.decode("utf-8", "backslashreplace")
+        assert ran.returncode == 0, f"docker {' '.join(words)}: {output}\n{self.log}"
+        return output
+
+    def ready(self) -> None:
+        """Wait until it answers."""
+
+        def answers() -> bool:
+            assert self.process.poll() is None, self.log
+            return bool(self.docker("version", "--format", "{{.Server.Version}}").strip())
+
+        try:
+            until(answers, 60, "the private engine's answer")
+        except AssertionError as error:
+            pytest.fail(f"no private dockerd: {error}\n{self.log}", pytrace=False)
+
+    def _left(self) -> list[int]:
+        """What it has started and is still there: by its mark, and the containers below."""
+        marked = [pid for pid in processes.marked(self._mark) if processes.is_alive(pid)]
+        below = [pid for one in marked for pid in processes.descendants(one) if processes.is_alive(pid)]
+        return [*marked, *below]
+
+    def close(self) -> None:
+        """End it, and whatever it leaves behind."""
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+        def nobody() -> bool:
+            left = self._left()
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signals.SIGKILL)
+            return not left
+
+        until(nobody, 20, "the end of the private engine's processes")
+        for line in reversed(Path("/proc/self/mountinfo").read_text("utf-8").splitlines()):
+            where = line.split()[4]
+            if where.startswith(f"{self.folder}/"):
+                subprocess.run(["umount", "--lazy", where], check=True)
+        shutil.rmtree(self.folder)
+
+
+def guest() -> bytes:
+    """A root of a shell and two tools of this machine's, with the libraries they need."""
+    files = set()
+    for name in TOOLS:
+        found = shutil.which(name)
+        assert found is not None
+        needed = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout
+        files |= {found, *re.findall(r"(?:=> |^\s+)(/\S+) \(0x", needed, re.MULTILINE)}
+    root = io.BytesIO()
+    with tarfile.open(fileobj=root, mode="w", dereference=True) as tar:
+        for file in sorted(files):
+            tar.add(file, f"bin/{Path(file).name}" if Path(file).name in TOOLS else file)
+    return root.getvalue()
+
+
+@pytest.fixture(scope="module", params=["--init-path", "PATH"])
+def engine(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
+    """The private engine, with an image of a shell."""
+    if os.geteuid() != 0:
+        pytest.skip("an engine of one's own needs root")
+    if shutil.which("dockerd") is None:
+        pytest.skip("there is no dockerd on this machine: the engine of these tests is somewhere else")
+    # a short name: a socket's may have 107 characters
+    private = PrivateEngine(Path(tempfile.mkdtemp(prefix="pyinit-engine-")), request.param)
+    try:
+        private.ready()
+        private.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, stdin=guest())
+        yield private
+    finally:
+        private.close()
+
+
+Start = Callable[..., Container]
+
+
+@pytest.fixture
+def start(engine: PrivateEngine) -> Iterator[Start]:
+    """Start a container there; it goes with its test."""
+    client = docker.DockerClient(base_url=engine.url)
+    mine = []
+
+    def start_container(*command: str, init: bool = True, **options: Any) -> Container:  # noqa: ANN401 (those of docker-py)
+        raw = client.containers.create(IMAGE, list(command), init=init, network_mode="none", **options)
+        container = Container(raw)
+        mine.append(container)
+        container.start()
+        return container
+
+    yield start_container
+    for container in mine:
+        remove(container.raw)
+    client.close()
+
+
+def shell(code: str) -> Sequence[str]:
+    return ["sh", "-c", code]
+
+
+ON_TERM = "trap 'echo got TERM; exit 7' TERM; echo ready; while :; do sleep 1000 & wait; done"
+
+
+def is_ours(container: Container) -> bool:
+    """Whether the container's PID 1 runs our executable, to the byte."""
+    return Path(f"/proc/{container.pid}/exe").read_bytes() == native_executable().read_bytes()
+
+
+def components(engine: PrivateEngine) -> dict[str, str]:
+    """What `docker version` knows of, and which version."""
+    listed = engine.docker("version", "--format", "{{range .Server.Components}}{{.Name}} {{.Version}}\n{{end}}")
+    return dict(line.split(" ", 1) for line in listed.splitlines() if " " in line)
+
+
+def complaints(engine: PrivateEngine) -> list[str]:
+    """Whatever dockerd and `docker info` have to say against the init."""
+    before = len(engine.log)
+    info = engine.docker("info")
+    assert "Init Binary: " in info
+    said = [line for line in info.splitlines() if re.search(r"init version: *(N/A|.*expected)|(WARN|ERR).*init", line)]
+    return said + [line for line in engine.log[before:].splitlines() if "level=info" not in line and "init" in line]
+
+
+def test_the_engine_knows_its_init(engine: PrivateEngine) -> None:
+    """`docker info` has nothing to say against it, and `docker version` shows the version."""
+    assert complaints(engine) == []
+    assert components(engine)["docker-init"] == "0.19.0"
+
+
+def test_an_init_that_it_does_not_know_is_seen(engine: PrivateEngine) -> None:
+    """The control: the same engine with something else in that place, for a moment."""
+    engine.put(b"#!/bin/sh\necho pyinit 1.2.3\n")
+    try:
+        assert complaints(engine)
+        assert "docker-init" not in components(engine)
+    finally:
+        engine.put(native_executable().read_bytes())
+    assert complaints(engine) == []
+
+
+def test_docker_run_init(engine: PrivateEngine, start: Start) -> None:
+    """Ours is PID 1, TERM arrives, and the status is the program's."""
+    container = start(*shell(ON_TERM)).ready()
+    assert is_ours(container)
+    assert processes.command(container.pid).startswith("/sbin/docker-init -- sh -c")
+    assert [process.name() for process in container.processes()] == ["docker-init", "sh", "sleep"]
+    assert container.stop() < 5
+    assert container.wait() == 7
+    assert "got TERM" in container.lines
+    assert engine.docker("logs", container.id) == container.logs() == "ready\ngot TERM\n"
+
+
+def test_without_init(start: Start) -> None:
+    """The control: there PID 1 is the program."""
+    container = start(*shell(ON_TERM), init=False).ready()
+    assert not is_ours(container)
+
+
+@pytest.mark.parametrize("end", ["exit 0", "exit 42", "exit 255", "kill -9 $$", "kill -15 $$"])
+def test_status(start: Start, end: str) -> None:
+    """As the engine reports it."""
+    number = int(re.findall(r"\d+", end)[0])
+    assert start(*shell(end)).wait() == (number if end.startswith("exit") else 128 + number)
+
+
+def test_program_that_is_not_there(start: Start) -> None:
+    """The words and the status that people know from tini."""
+    container = start("none")
+    assert container.wait() == 127
+    assert re.fullmatch(r"\[FATAL tini \(\d+\)\] exec none failed: No such file or directory\n", container.logs())
+
+
+ORPHAN = "(sleep 0.1 &); echo ready; exec sleep 1000"
+
+
+def test_zombies_are_reaped(start: Start) -> None:
+    """An orphan has ended, and nothing is left of it: neither with its body nor without."""
+    container = start(*shell(ORPHAN)).ready()
+    until(lambda: len(container.processes()) == 2, 20, "the orphan's end")
+    assert container.zombies() == []
+
+
+def test_zombies_are_seen(start: Start) -> None:
+    """The control: without an init the orphan stays as a zombie."""
+    container = start(*shell(ORPHAN), init=False).ready()
+    until(container.zombies, 20, "a zombie")
+
+
+def test_terminal(engine: PrivateEngine) -> None:
+    """`docker run -it --init`: Ctrl-C reaches the program, once."""
+    code = "trap 'echo interrupted; exit 9' INT; echo ready; while :; do sleep 1000 & wait; done"
+    command = ["docker", "--host", engine.url, "run", "-it", "--rm", "--init", "--network=none", IMAGE, *shell(code)]
+    with Terminal(command) as terminal:
+        terminal.expect("ready")
+        terminal.send("\x03")
+        assert terminal.wait() == 9
+        assert terminal.output.count("interrupted") == 1
+
+
+def test_two_engines_do_not_meet(engine: PrivateEngine, client: docker.DockerClient, start: Start) -> None:
+    """The container is in the private engine alone; the engine that was there still answers."""
+    container = start(*shell(ON_TERM)).ready()
+    assert container.id in engine.docker("ps", "--no-trunc", "--quiet")
+    assert container.id not in [raw.id for raw in client.containers.list(all=True)]
+    assert client.ping()
