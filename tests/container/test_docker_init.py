@@ -306,7 +306,8 @@ def test_nothing_is_left_of_an_engine_that_was_killed() -> None:
         private.process.kill()
         private.process.wait()
         # containerd goes with its parent
-        assert {"containerd-shim", "docker-init"} <= {processes.status(one)["Name"] for one in private.left()}
+        expected = {"containerd-shim", "docker-init"}
+        until(lambda: expected <= {processes.status(one)["Name"] for one in private.left()}, 10, "what is left of it")
         assert processes.is_alive(pid)
     assert (private.left(), processes.is_alive(pid), private.folder.exists()) == ([], False, False)
     assert str(private.folder) not in Path("/proc/self/mountinfo").read_text("utf-8")
