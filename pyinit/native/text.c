@@ -103,7 +103,7 @@ static void put_hex(struct text *t, uint64_t number, int width) {
 }
 
 void put_shown(struct text *t, const char *at, size_t length) {
-    while (length > 0) {
+    while (length > 0 && !t->cut) {
         size_t used;
         int32_t code = decode(at, length, &used);
         if (code >= 0 && is_printable(code)) {
@@ -181,7 +181,7 @@ void putv(struct text *t, const char *format, va_list arguments) {
             break;
         }
         case 'c': {
-            char c = (char)va_arg(arguments, int);
+            const char c = (char)va_arg(arguments, int);
             put_bytes(t, &c, 1);
             break;
         }
