@@ -57,7 +57,12 @@ def instrumented(source: Path, *options: str) -> tuple[int, str]:
 
 def fuzzed(source: Path, fuzzer: str) -> tuple[int, str]:
     """A few seconds of one fuzzer on these files."""
-    return ran(TOOLS / "fuzz" / "run", "5", fuzzer, environ={**os.environ, "SOURCE": str(source)})
+    return ran(
+        TOOLS / "fuzz" / "run",
+        "5",
+        fuzzer,
+        environ={**os.environ, "SOURCE": str(source), "FOUND": str(source / "found")},
+    )
 
 
 def test_lint_finds_what_each_tool_is_for(tmp_path: Path) -> None:
