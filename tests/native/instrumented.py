@@ -115,8 +115,11 @@ class Coverage:
 
 def coverage(folder: Path) -> dict[str, Coverage]:
     """What the counters in `folder` say, by file."""
+    for counters in folder.glob("*.gcda"):
+        if counters.stat().st_size == 0:
+            counters.unlink()  # nothing has come to its end; without the file, gcov counts that
     told = subprocess.run(
-        ["gcov", "--json-format", "--stdout", *folder.glob("*.gcda")],
+        ["gcov", "--json-format", "--stdout", *folder.glob("*.gcno")],
         check=True,
         capture_output=True,
         cwd=folder,
