@@ -1,8 +1,9 @@
 /* Called as tini, tini-static or docker-init: tini 0.19.0's contract, for those who put this file in the place of theirs.
  *
  * Its options, variables, lines, streams and exit statuses; no grace, nobody else is asked, and it leaves when the program has been
- * reaped. Not kept are its faults: it does not wake up while nothing happens, a signal that it may not send and a closed stdin do
- * not end the container, a signal before the program's setpgid is not lost, and options end where the program begins.
+ * reaped. Not kept are its faults: it does not wake up while nothing happens; a signal that it may not send, a closed stdin and a
+ * reader of its lines that has gone end nothing; an ignored SIGCHLD does not blind it; a signal before the program's setpgid is not
+ * lost; and options end where the program begins.
  */
 
 #include <errno.h>

@@ -97,7 +97,7 @@ class PrivateEngine:
         except AssertionError as error:
             pytest.fail(f"no private dockerd: {error}\n{self.log}", pytrace=False)
 
-    def _left(self) -> list[int]:
+    def left(self) -> list[int]:
         """What it has started and is still there: by its mark, and the containers below."""
         marked = [pid for pid in processes.marked(self._mark) if processes.is_alive(pid)]
         below = [pid for one in marked for pid in processes.descendants(one) if processes.is_alive(pid)]
@@ -113,7 +113,7 @@ class PrivateEngine:
             self.process.wait()
 
         def nobody() -> bool:
-            left = self._left()
+            left = self.left()
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signals.SIGKILL)
@@ -142,21 +142,28 @@ def guest() -> bytes:
     return root.getvalue()
 
 
-@pytest.fixture(scope="module", params=["--init-path", "PATH"])
-def engine(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
-    """The private engine, with an image of a shell."""
+@contextlib.contextmanager
+def private_engine(way: str) -> Iterator[PrivateEngine]:
+    """A private engine with an image of a shell, for as long as this lasts."""
     if os.geteuid() != 0:
         pytest.skip("an engine of one's own needs root")
     if shutil.which("dockerd") is None:
         pytest.skip("there is no dockerd on this machine: the engine of these tests is somewhere else")
     # a short name: a socket's may have 107 characters
-    private = PrivateEngine(Path(tempfile.mkdtemp(prefix="pyinit-engine-")), request.param)
+    private = PrivateEngine(Path(tempfile.mkdtemp(prefix="pyinit-engine-")), way)
     try:
         private.ready()
         private.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, stdin=guest())
         yield private
     finally:
         private.close()
+
+
+@pytest.fixture(scope="module", params=["--init-path", "PATH"])
+def engine(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
+    """The private engine."""
+    with private_engine(request.param) as private:
+        yield private
 
 
 Start = Callable[..., Container]
@@ -290,3 +297,18 @@ def test_two_engines_do_not_meet(engine: PrivateEngine, client: docker.DockerCli
     assert container.id in engine.docker("ps", "--no-trunc", "--quiet")
     assert container.id not in [raw.id for raw in client.containers.list(all=True)]
     assert client.ping()
+
+
+def test_nothing_is_left_of_an_engine_that_was_killed() -> None:
+    """The shim, the container's processes, the mounts and the folder: all of it goes with `close`."""
+    with private_engine("--init-path") as private:
+        identity = private.docker("run", "--detach", "--init", "--network=none", IMAGE, *shell(ON_TERM)).strip()
+        pid = int(private.docker("inspect", "--format", "{{.State.Pid}}", identity))
+        private.process.kill()
+        private.process.wait()
+        # containerd goes with its parent
+        expected = {"containerd-shim", "docker-init"}
+        until(lambda: expected <= {processes.status(one)["Name"] for one in private.left()}, 10, "what is left of it")
+        assert processes.is_alive(pid)
+    assert (private.left(), processes.is_alive(pid), private.folder.exists()) == ([], False, False)
+    assert str(private.folder) not in Path("/proc/self/mountinfo").read_text("utf-8")

@@ -37,7 +37,11 @@ LANGUAGE = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer",
 LINK = ("-no-pie", "--coverage", "-static-libasan", "-static-libubsan")
 WRAPPED = ("_exit", "__gcov_execve", "__asan_handle_no_return")
 
+PYTHON = {"engine": ("python",), "way": ("launcher", "module", "second")}
+"""Parameters of a test that runs the other engine (engine/conftest.py)."""
+
 NOT_HERE = {
+    "tests/engine/test_refusals.py::test_memory_call_refused": "refuses mmap, which a sanitizer begins with",
     "tests/engine/test_start.py::test_steady_state_is_light_and_named_pyinit": "measures memory, which a sanitizer has more of",
 }
 """Tests that no instrumented build can pass, and why."""
@@ -66,7 +70,7 @@ def build(source: Path, folder: Path) -> Path:
 
 
 class OnlyNative:
-    """A plugin for pytest: the tests that run the native executable, but for those that no instrumented build can pass."""
+    """A plugin for pytest: what does not run the Python engine, but for those that no instrumented build can pass."""
 
     def __init__(self) -> None:
         self.left_out: Counter[str] = Counter()
@@ -86,9 +90,8 @@ class OnlyNative:
 
 
 def _is_native(item: pytest.Item) -> bool:
-    names = getattr(item, "fixturenames", ())
     params = getattr(getattr(item, "callspec", None), "params", {})
-    return "native" in names or "printed" in names or "native" in params.values() or "executable" in params.values()
+    return not any(params.get(name) in others for name, others in PYTHON.items())
 
 
 @dataclass
@@ -112,8 +115,11 @@ class Coverage:
 
 def coverage(folder: Path) -> dict[str, Coverage]:
     """What the counters in `folder` say, by file."""
+    for counters in folder.glob("*.gcda"):
+        if counters.stat().st_size == 0:
+            counters.unlink()  # nothing has come to its end; without the file, gcov counts that
     told = subprocess.run(
-        ["gcov", "--json-format", "--stdout", *folder.glob("*.gcda")],
+        ["gcov", "--json-format", "--stdout", *folder.glob("*.gcno")],
         check=True,
         capture_output=True,
         cwd=folder,
