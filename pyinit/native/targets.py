@@ -37,8 +37,9 @@ TARGETS = {target.name: target for target in (
     Target("ppc64le", ("ppc64el", "powerpc64le"), 21, 64, "<", "powerpc64le-linux-musl", (), _tags("ppc64le")),
     Target("s390x", (), 22, 64, ">", "s390x-linux-musl", (), _tags("s390x")),
     Target("i686", ("i386", "386", "x86"), 3, 32, "<", "x86-linux-musl", ("-mcpu=i686",), _tags("i686")),
-    # the first glibc and musl that know it
-    Target("loongarch64", ("loong64",), 258, 64, "<", "loongarch64-linux-musl", (), _tags("loongarch64", "2_36", "1_2")),
+    # the first glibc and musl that know it; without vectors, which neither every such machine nor an older qemu has
+    Target("loongarch64", ("loong64",), 258, 64, "<", "loongarch64-linux-musl",
+           ("-mcpu=baseline-lsx",), _tags("loongarch64", "2_36", "1_2")),
 )}
 # fmt: on
 
