@@ -4,6 +4,7 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -122,25 +123,38 @@ bool to_default(int number) { return set_disposition(number, (unsigned long)SIG_
 
 void ignore(int number) { set_disposition(number, (unsigned long)SIG_IGN); }
 
-int64_t clock_at(clockid_t clock) {
-    int64_t time[2]; /* by system call: a libc brings a kilobyte that looks for a faster way */
-#ifdef SYS_clock_gettime64
-    syscall(SYS_clock_gettime64, clock, time);
+/* 32-bit machines have had calls with 64-bit times since Linux 5.1, and engines have allowed them a year later: where they are
+ * refused, the older ones do until 2038. Elsewhere there is one of each. */
+#ifdef SYS_clock_gettime32
+#define OLDER_CLOCK SYS_clock_gettime32 /* musl's name for it */
 #else
-    syscall(SYS_clock_gettime, clock, time);
+#define OLDER_CLOCK SYS_clock_gettime
 #endif
-    return time[0] * SECOND + time[1];
+
+/* By system call: a libc brings a kilobyte that looks for a faster way. */
+int64_t clock_at(clockid_t clock) {
+#ifdef SYS_clock_gettime64
+    int64_t time[2];
+    if (syscall(SYS_clock_gettime64, clock, time) == 0)
+        return time[0] * SECOND + time[1];
+#endif
+    long older[2] = {0};
+    syscall(OLDER_CLOCK, clock, older);
+    return older[0] * SECOND + older[1];
 }
 
 int64_t monotonic(void) { return clock_at(CLOCK_MONOTONIC); }
 
+/* By system call: musl's begins the whole time anew when we were stopped and continued meanwhile. */
 int wait_signal(mask of, int64_t nanoseconds) {
-    /* by system call: musl's begins the whole time anew when we were stopped and continued meanwhile */
-    const int64_t time[2] = {nanoseconds / SECOND, nanoseconds % SECOND}, *limit = nanoseconds == NEVER ? NULL : time;
+    const int64_t seconds = nanoseconds / SECOND;
 #ifdef SYS_rt_sigtimedwait_time64
-    long number = syscall(SYS_rt_sigtimedwait_time64, &of, NULL, limit, sizeof of);
-#else
-    long number = syscall(SYS_rt_sigtimedwait, &of, NULL, limit, sizeof of);
+    const int64_t time[2] = {seconds, nanoseconds % SECOND};
+    long came = syscall(SYS_rt_sigtimedwait_time64, &of, NULL, nanoseconds == NEVER ? NULL : time, sizeof of);
+    if (came > 0 || (errno != ENOSYS && errno != EPERM))
+        return came > 0 ? (int)came : 0;
 #endif
+    const long older[2] = {seconds < LONG_MAX ? (long)seconds : LONG_MAX, (long)(nanoseconds % SECOND)};
+    long number = syscall(SYS_rt_sigtimedwait, &of, NULL, nanoseconds == NEVER ? NULL : older, sizeof of);
     return number > 0 ? (int)number : 0;
 }

@@ -22,10 +22,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))  # for `support`
+
+from support import engines  # noqa: E402
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "pyinit" / "native"
 RUNTIME = Path(__file__).with_name("runtime.c")
 LEVEL = "tests/engine"
@@ -37,8 +41,8 @@ LANGUAGE = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer",
 LINK = ("-no-pie", "--coverage", "-static-libasan", "-static-libubsan")
 WRAPPED = ("_exit", "__gcov_execve", "__asan_handle_no_return")
 
-PYTHON = {"engine": ("python",), "way": ("launcher", "module", "second")}
-"""Parameters of a test that runs the other engine (engine/conftest.py)."""
+PYTHON = {engines.PYTHON, *(way for way, engine in engines.WAYS.items() if engine == engines.PYTHON)}
+"""What parameters of tests that run the other engine are called."""
 
 NOT_HERE = {
     "tests/engine/test_refusals.py::test_memory_call_refused": "refuses mmap, which a sanitizer begins with",
@@ -91,7 +95,7 @@ class OnlyNative:
 
 def _is_native(item: pytest.Item) -> bool:
     params = getattr(getattr(item, "callspec", None), "params", {})
-    return not any(params.get(name) in others for name, others in PYTHON.items())
+    return not any(isinstance(value, str) and value.split()[0] in PYTHON for value in params.values() if value)
 
 
 @dataclass
