@@ -109,7 +109,8 @@ def files_of(client: docker.DockerClient, image: str) -> set[str]:
     """The names of every program in an image."""
     raw = client.containers.create(image, ["nothing"])
     try:
-        with tarfile.open(fileobj=io.BytesIO(b"".join(raw.export()))) as tar:
+        content = b"".join(raw.export())  # type: ignore[arg-type] # bytes, whatever the stubs say
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             return {Path(member.name).name for member in tar if member.isfile() or member.issym()}
     finally:
         raw.remove(force=True)
