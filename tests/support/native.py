@@ -111,7 +111,9 @@ def compiler() -> list[str]:
 def library(folder: Path) -> ctypes.CDLL:
     """What decides in the native engine as a shared library, made in `folder`."""
     made = folder / "native.so"
-    options = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC"]
+    # undefined behaviour is a trap, which ends the tests: this option's older name is the one that every compiler knows
+    undefined = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+    options = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", *undefined]
     subprocess.run([*compiler(), *options, "-o", made, *(FOLDER / name for name in MIND)], check=True)
     return ctypes.CDLL(str(made))
 
