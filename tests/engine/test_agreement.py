@@ -98,15 +98,26 @@ def has_more_lines(run: Run, than: int) -> bool:
     return run.err.count("\n") > than
 
 
+def has_said(run: Run, line: str) -> bool:
+    """Whether a program has printed this line."""
+    return line in run.lines
+
+
 def ready(count: int, *then: str) -> Callable[[Run], object]:
-    """Wait until so many are ready, then send signals, each when the one before has had its effect."""
+    """Wait until so many are ready, then send signals, each when the one before has had its effect.
+
+    `USR1 main 12`: also wait until a program says `main 12`, where signals that are pending together would change places.
+    """
 
     def play(run: Run) -> None:
         until(lambda: sum(line.endswith(" ready") for line in run.lines) == count, 20, f"{count} that are ready")
-        for signal in then:
+        for word in then:
+            signal, _, heard = word.partition(" ")
             lines = run.err.count("\n")
             run.send(signal)
             until(functools.partial(has_more_lines, run, lines), 20, "a line about the signal")
+            if heard:
+                until(functools.partial(has_said, run, heard), 20, f"the program saying {heard}")
 
     return play
 
@@ -177,7 +188,7 @@ SCENARIOS: dict[str, Scenario] = {
     "other signals, rewritten and dropped": Scenario(
         ["-vvv", "-r", "HUP:0", "-r", "USR1:USR2", "-r", "TERM:QUIT"],
         python(hears("main", 12, 28, 3)),
-        ready(1, "HUP", "USR1", "WINCH", "TERM"),
+        ready(1, "HUP", "USR1 main 12", "WINCH main 28", "TERM"),
     ),
     "to the group": Scenario(
         ["-vvv", "-g"],

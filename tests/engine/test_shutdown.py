@@ -290,7 +290,7 @@ def test_linger_zero_leaves_everybody_alone(start: Start) -> None:
 
 def test_default_linger_is_the_plan_s_length(start: Start) -> None:
     """--grace 200ms and nothing else: the others have 200 ms, too."""
-    code = "daemon(lambda: (block(), say('ready'), time.sleep(60)))\nblock(10); signal.sigwait({10})"
+    code = "block(10); daemon(lambda: (block(), say('ready'), time.sleep(60))); signal.sigwait({10})"
     run = start("-t", "200ms", "--", *python(code)).ready()
     clock = Clock()
     assert run.send("USR1").wait() == 0
