@@ -160,7 +160,7 @@ def private_engine(way: str) -> Iterator[PrivateEngine]:
 
 
 @pytest.fixture(scope="module", params=["--init-path", "PATH"])
-def engine(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
+def dockerd(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
     """The private engine."""
     with private_engine(request.param) as private:
         yield private
@@ -170,9 +170,9 @@ Start = Callable[..., Container]
 
 
 @pytest.fixture
-def start(engine: PrivateEngine) -> Iterator[Start]:
+def start(dockerd: PrivateEngine) -> Iterator[Start]:
     """Start a container there; it goes with its test."""
-    client = docker.DockerClient(base_url=engine.url)
+    client = docker.DockerClient(base_url=dockerd.url)
     mine = []
 
     def start_container(*command: str, init: bool = True, **options: Any) -> Container:  # noqa: ANN401 (those of docker-py)
@@ -200,39 +200,39 @@ def is_ours(container: Container) -> bool:
     return Path(f"/proc/{container.pid}/exe").read_bytes() == native_executable().read_bytes()
 
 
-def components(engine: PrivateEngine) -> dict[str, str]:
+def components(dockerd: PrivateEngine) -> dict[str, str]:
     """What `docker version` knows of, and which version."""
-    listed = engine.docker("version", "--format", "{{range .Server.Components}}{{.Name}} {{.Version}}\n{{end}}")
+    listed = dockerd.docker("version", "--format", "{{range .Server.Components}}{{.Name}} {{.Version}}\n{{end}}")
     return dict(line.split(" ", 1) for line in listed.splitlines() if " " in line)
 
 
-def complaints(engine: PrivateEngine) -> list[str]:
+def complaints(dockerd: PrivateEngine) -> list[str]:
     """Whatever dockerd and `docker info` have to say against the init."""
-    before = len(engine.log)
-    info = engine.docker("info")
+    before = len(dockerd.log)
+    info = dockerd.docker("info")
     assert "Init Binary: " in info
     said = [line for line in info.splitlines() if re.search(r"init version: *(N/A|.*expected)|(WARN|ERR).*init", line)]
-    return said + [line for line in engine.log[before:].splitlines() if "level=info" not in line and "init" in line]
+    return said + [line for line in dockerd.log[before:].splitlines() if "level=info" not in line and "init" in line]
 
 
-def test_the_engine_knows_its_init(engine: PrivateEngine) -> None:
+def test_the_engine_knows_its_init(dockerd: PrivateEngine) -> None:
     """`docker info` has nothing to say against it, and `docker version` shows the version."""
-    assert complaints(engine) == []
-    assert components(engine)["docker-init"] == "0.19.0"
+    assert complaints(dockerd) == []
+    assert components(dockerd)["docker-init"] == "0.19.0"
 
 
-def test_an_init_that_it_does_not_know_is_seen(engine: PrivateEngine) -> None:
+def test_an_init_that_it_does_not_know_is_seen(dockerd: PrivateEngine) -> None:
     """The control: the same engine with something else in that place, for a moment."""
-    engine.put(b"#!/bin/sh\necho pyinit 1.2.3\n")
+    dockerd.put(b"#!/bin/sh\necho pyinit 1.2.3\n")
     try:
-        assert complaints(engine)
-        assert "docker-init" not in components(engine)
+        assert complaints(dockerd)
+        assert "docker-init" not in components(dockerd)
     finally:
-        engine.put(native_executable().read_bytes())
-    assert complaints(engine) == []
+        dockerd.put(native_executable().read_bytes())
+    assert complaints(dockerd) == []
 
 
-def test_docker_run_init(engine: PrivateEngine, start: Start) -> None:
+def test_docker_run_init(dockerd: PrivateEngine, start: Start) -> None:
     """Ours is PID 1, TERM arrives, and the status is the program's."""
     container = start(*shell(ON_TERM)).ready()
     assert is_ours(container)
@@ -241,7 +241,7 @@ def test_docker_run_init(engine: PrivateEngine, start: Start) -> None:
     assert container.stop() < 5
     assert container.wait() == 7
     assert "got TERM" in container.lines
-    assert engine.docker("logs", container.id) == container.logs() == "ready\ngot TERM\n"
+    assert dockerd.docker("logs", container.id) == container.logs() == "ready\ngot TERM\n"
 
 
 def test_without_init(start: Start) -> None:
@@ -280,10 +280,10 @@ def test_zombies_are_seen(start: Start) -> None:
     until(container.zombies, 20, "a zombie")
 
 
-def test_terminal(engine: PrivateEngine) -> None:
+def test_terminal(dockerd: PrivateEngine) -> None:
     """`docker run -it --init`: Ctrl-C reaches the program, once."""
     code = "trap 'echo interrupted; exit 9' INT; echo ready; while :; do sleep 1000 & wait; done"
-    command = ["docker", "--host", engine.url, "run", "-it", "--rm", "--init", "--network=none", IMAGE, *shell(code)]
+    command = ["docker", "--host", dockerd.url, "run", "-it", "--rm", "--init", "--network=none", IMAGE, *shell(code)]
     with Terminal(command) as terminal:
         terminal.expect("ready")
         terminal.send("\x03")
@@ -291,10 +291,10 @@ def test_terminal(engine: PrivateEngine) -> None:
         assert terminal.output.count("interrupted") == 1
 
 
-def test_two_engines_do_not_meet(engine: PrivateEngine, client: docker.DockerClient, start: Start) -> None:
+def test_two_engines_do_not_meet(dockerd: PrivateEngine, client: docker.DockerClient, start: Start) -> None:
     """The container is in the private engine alone; the engine that was there still answers."""
     container = start(*shell(ON_TERM)).ready()
-    assert container.id in engine.docker("ps", "--no-trunc", "--quiet")
+    assert container.id in dockerd.docker("ps", "--no-trunc", "--quiet")
     assert container.id not in [raw.id for raw in client.containers.list(all=True)]
     assert client.ping()
 
