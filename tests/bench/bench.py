@@ -83,7 +83,9 @@ def run(outcome: Outcome, arguments: argparse.Namespace) -> list[BrokenError]:
             lambda: measure.idle(here, 2 if quick else 10, show),
             lambda: measure.latency(here, 4 if quick else 30, 50 if quick else 400, show, faults),
             lambda: measure.orphans(here, 1 if quick else 5, 300 if quick else 10_000, show),
-            lambda: measure.growth(here, 3000 if quick else 1_000_000, show),
+            lambda: measure.growth(
+                [init for init in here if init.name in (inits.TINI, inits.NATIVE)], 3000 if quick else 1_000_000, show
+            ),
             lambda: containers.lost_signals(here, times, many, arguments.wheel, show, faults),
         ]
         for step in steps:
