@@ -28,7 +28,7 @@ def test_ctrl_c_reaches_the_foreground_alone(terminal: OpenTerminal) -> None:
     opened = terminal(BASH, options=PROMPTED)
     opened.expect(PROMPT)
     opened.send(f'python3 -I -c "{JOB}"\r')
-    opened.expect("\r\nup\r\n")
+    opened.expect("up\r\n")
     opened.send("\x03")
     opened.expect(PROMPT)
     opened.send("echo status $?\r")
@@ -161,7 +161,7 @@ def test_init_in_front(terminal: OpenTerminal) -> None:
     before = opened.expect(PROMPT)
     assert "job control" not in before
     opened.send(f'python3 -I -c "{JOB}"\r')
-    opened.expect("\r\nup\r\n")
+    opened.expect("up\r\n")
     opened.send("\x03")
     opened.expect(PROMPT)
     opened.send("exit 9\r")
