@@ -405,6 +405,11 @@ class Engine:
         if self.report.verbosity >= INFO:
             self.report.say(INFO, "signal", f"{signals.name_of(number)} arrived", signal=signals.name_of(number))
 
+    def _say_sent(self, number: int, scope: int) -> None:
+        if self.report.verbosity >= INFO:
+            name = signals.name_of(number)
+            self.report.say(INFO, "forward", f"{name} sent to the {WHOM[scope]}", signal=name, scope=SCOPES[scope])
+
     def forward(self, number: int, scope: int) -> None:
         """A signal that is no stop signal, once, as it came."""
         if scope == TREE:
@@ -416,9 +421,7 @@ class Engine:
             self.passed_on_stop = True
         elif number == signals.CONT:
             self.passed_on_stop = False
-        if self.report.verbosity >= INFO:
-            name = signals.name_of(number)
-            self.report.say(INFO, "forward", f"{name} sent to the {WHOM[scope]}", signal=name, scope=SCOPES[scope])
+        self._say_sent(number, scope)
 
     def ask(self, number: int, scope: int) -> None:
         """A stop signal to the scope, and CONT so that a stopped process hears it."""
@@ -434,8 +437,7 @@ class Engine:
             self._kill(self.child, number, scope)
             if number not in (signals.STOP, signals.TSTP):
                 self._kill(self.child, signals.CONT, scope)
-        name = signals.name_of(number)
-        self.report.say(INFO, "forward", f"{name} sent to the {WHOM[scope]}", signal=name, scope=SCOPES[scope])
+        self._say_sent(number, scope)
 
     def ask_rest(self) -> int:
         """SIGTERM and CONT to every descendant that has had no stop signal from us; how many there were."""

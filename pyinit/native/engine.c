@@ -93,6 +93,10 @@ void follow_parent(int signal, pid_t parent) {
         kill(getpid(), signal);
 }
 
+void cannot_start(void) {
+    fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
+}
+
 /* In the child, whose memory is ours: dispositions first, the mask last, then exec. */
 static int start(void *argument) {
     static const int TO_DEFAULT[] = {CHLD, PIPE, XFSZ};
@@ -151,7 +155,7 @@ void end_start(struct start *s) { munmap((char *)s - STACK, size_of(s->words, s-
 pid_t spawn(char *const *environment, mask given) {
     struct start *s = prepare_start(policy->program, environment, given);
     if (s == NULL)
-        fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
+        cannot_start();
     s->budget = plan_length(policy->plan, policy->steps);
     int64_t kills = oom_kills(s->room);
     oom_seen = kills > 0 ? kills : 0;
@@ -405,6 +409,12 @@ static bool send(const struct process *p, int number) {
 /* Our living descendants; without a readable /proc the program alone stands for them. */
 static uint32_t tree(struct process ***found) { return sees ? descendants(found) : 0; }
 
+static void say_sent(int number, int scope) {
+    if (report.verbosity >= INFO) /* a signal on its way does not wait for words that nobody reads */
+        say(INFO, "forward", FIELDS(STRING("signal", name_of(number)), STRING("scope", SCOPE_NAMES[scope])), "%s sent to the %s",
+            name_of(number), WHOM[scope]);
+}
+
 static void forward(int number, int scope) {
     if (scope == TREE) {
         struct process **found;
@@ -418,8 +428,7 @@ static void forward(int number, int scope) {
         passed_on_stop = true;
     else if (number == CONT)
         passed_on_stop = false;
-    say(INFO, "forward", FIELDS(STRING("signal", name_of(number)), STRING("scope", SCOPE_NAMES[scope])), "%s sent to the %s",
-        name_of(number), WHOM[scope]);
+    say_sent(number, scope);
 }
 
 /* Look and ask again until a look finds nobody new: a parent may fork while we read. Each is asked once. */
@@ -474,8 +483,7 @@ static void ask(int number, int scope) {
         if (number != STOP && number != TSTP)
             send_to_program(CONT, scope);
     }
-    say(INFO, "forward", FIELDS(STRING("signal", name_of(number)), STRING("scope", SCOPE_NAMES[scope])), "%s sent to the %s",
-        name_of(number), WHOM[scope]);
+    say_sent(number, scope);
 }
 
 /* SIGTERM and CONT to every descendant that has had no stop signal from us; how many there were. */
@@ -702,7 +710,6 @@ static bool carry_out(const struct actions *todo) {
     bool found_nobody = false;
     for (int i = 0; i < todo->count; i++) {
         const struct action *a = &todo->list[i];
-        const char *signal = name_of(a->argument);
         switch (a->verb) {
         case FORWARD:
             forward(a->argument, a->scope);
@@ -724,11 +731,11 @@ static bool carry_out(const struct actions *todo) {
             break;
         case DRAIN:
             stop_signal_seen = a->argument;
-            say(INFO, "drain", FIELDS(STRING("signal", signal), NUMBER("ms", policy->drain / MILLISECOND)), "%s is held back for %s (--drain)",
-                signal, seconds(policy->drain));
+            say(INFO, "drain", FIELDS(STRING("signal", name_of(a->argument)), NUMBER("ms", policy->drain / MILLISECOND)),
+                "%s is held back for %s (--drain)", name_of(a->argument), seconds(policy->drain));
             break;
         default: /* DROP */
-            say(DEBUG, "signal", FIELDS(STRING("signal", signal)), "%s dropped", signal);
+            say(DEBUG, "signal", FIELDS(STRING("signal", name_of(a->argument))), "%s dropped", name_of(a->argument));
         }
     }
     return found_nobody;

@@ -11,10 +11,7 @@
 #include "pyinit.h"
 #include "texts.h" /* generated */
 
-static const struct {
-    unsigned number;
-    const char *name;
-} MACHINE_NAMES[] = {MACHINES};
+static const struct named MACHINE_NAMES[] = {MACHINES};
 
 /* After these, the next directory of PATH is tried. */
 static bool goes_on(const struct start *s, int error) {
@@ -130,16 +127,6 @@ static const char *loader(const char *head, size_t length) {
     return "(unknown)";
 }
 
-static const char *built_for(unsigned machine) {
-    for (size_t i = 0; i < LENGTH(MACHINE_NAMES); i++)
-        if (MACHINE_NAMES[i].number == machine)
-            return MACHINE_NAMES[i].name;
-    static char other[24];
-    struct text t = text_in(other, sizeof other);
-    put(&t, "machine %u", machine);
-    return other;
-}
-
 static const char *no_access(const struct stat *about) {
     static char text[120];
     if (about == NULL)
@@ -195,7 +182,7 @@ void explain(const struct start *s) {
     if (s->error == ENOEXEC) {
         struct utsname here;
         if (length > 20 && memcmp(head, ELFMAG, SELFMAG) == 0 && uname(&here) == 0) {
-            const char *built = built_for((unsigned)field(head, 18, 2));
+            const char *built = name_in(MACHINE_NAMES, LENGTH(MACHINE_NAMES), (int)field(head, 18, 2), "machine");
             if (strcmp(built, here.machine) != 0)
                 fail(NOT_EXECUTABLE, "cannot run %pS: built for %s, this machine is %s; pull the image for %s", s->file, built,
                      here.machine, here.machine);

@@ -57,6 +57,12 @@ uint64_t number_at(const char **at, unsigned base);
 int open_file(const char *path, int flags); /* close-on-exec; what it makes gets the mode 0644 */
 /* The code point at `at`, and its length; -1 where it is no UTF-8. */
 int32_t decode(const char *at, size_t length, size_t *used);
+struct named { /* a row of a table of numbers' names */
+    int number;
+    const char *name;
+};
+/* The number's name, or `OTHERWISE N`, which is good until the next such one. */
+const char *name_in(const struct named *table, size_t rows, int number, const char *otherwise);
 const char *error_text(int number);
 
 /* --- signals.c --- */
@@ -266,6 +272,7 @@ __attribute__((noreturn)) void explain(const struct start *s); /* say why, and e
 /* --- engine.c --- */
 
 void fill_descriptors(void);
+__attribute__((noreturn)) void cannot_start(void); /* errno says why */
 void become_subreaper(void);
 void follow_parent(int signal, pid_t parent);
 void engine_prepare(const struct policy *given);

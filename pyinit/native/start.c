@@ -1,6 +1,5 @@
 /* From a command line to a running engine: the one entry of the native pyinit (start.py). */
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,7 +52,7 @@ int main(int argc, char **argv, char **environment) {
     if (policy.parent_death)
         follow_parent(policy.parent_death, parent);
     if (!terminal_open())
-        fail(OWN_FAILURE, "cannot start: %s; is a limit of the container reached (ulimit -n, --pids-limit)?", error_text(errno));
+        cannot_start();
     say(INFO, "start", FIELDS(STRING("version", VERSION), STRING("engine", "native")), "version %s, native engine, as PID %d", VERSION,
         (int)getpid());
     pid_t child = spawn(environment, given);

@@ -233,17 +233,18 @@ const char *find_text(const char *text, const char *wanted) {
     return NULL;
 }
 
-/* Fixed words: each libc has its own, and brings all of them. */
-const char *error_text(int number) {
-    static const struct {
-        int number;
-        const char *text;
-    } TEXTS[] = {ERROR_TEXTS};
-    for (size_t i = 0; i < LENGTH(TEXTS); i++)
-        if (TEXTS[i].number == number)
-            return TEXTS[i].text;
+const char *name_in(const struct named *table, size_t rows, int number, const char *otherwise) {
+    for (size_t i = 0; i < rows; i++)
+        if (table[i].number == number)
+            return table[i].name;
     static char other[24];
     struct text t = text_in(other, sizeof other);
-    put(&t, "error %d", number);
+    put(&t, "%s %d", otherwise, number);
     return other;
+}
+
+/* Fixed words: each libc has its own, and brings all of them. */
+const char *error_text(int number) {
+    static const struct named TEXTS[] = {ERROR_TEXTS};
+    return name_in(TEXTS, LENGTH(TEXTS), number, "error");
 }
