@@ -162,6 +162,29 @@ class Account:
             ],
         }
 
+    @classmethod
+    def of_json(cls, found: dict[str, Any]) -> Account:
+        """The account that `as_json` wrote."""
+        processes = tuple(
+            Process(
+                **{key: value for key, value in one.items() if key not in ("how", "signals")},
+                signals=tuple(_signal_of_json(signal) for signal in one["signals"]),
+            )
+            for one in found["processes"]
+        )
+        return cls(found["source"], processes, tuple(found["blind"]))
+
+
+def _signal_of_json(found: dict[str, Any]) -> Signal:
+    return Signal(
+        found["time"],
+        found["number"],
+        Fate[found["fate"].upper()],
+        Sender[found["sender"].upper()],
+        found["sender_pid"],
+        found["sender_name"],
+    )
+
 
 def signal_as_json(signal: Signal) -> dict[str, Any]:
     """One signal in types that `json` knows."""

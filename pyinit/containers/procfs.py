@@ -44,12 +44,57 @@ def stat(pid: int) -> Stat:
     return Stat(head.partition("(")[2], int(fields[1]), round(since_boot - suspended, 2))
 
 
+def start_ticks(pid: int) -> int:
+    """When it was born, in the kernel's ticks since boot: with its PID, it names a process for ever."""
+    return int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19])
+
+
 def numbers(pid: int) -> list[int]:
     """The process's PIDs, from /proc's namespace inwards (NSpid): the last is what it calls itself."""
     for line in _read(f"/proc/{pid}/status").splitlines():
         if line.startswith("NSpid:"):
             return [int(word) for word in line.split()[1:]]
     raise ProcessLookupError(f"process {pid} has no NSpid in /proc/{pid}/status: is this Linux 4.1 or later?")
+
+
+class Status(NamedTuple):
+    """From /proc/PID/status. `numbers` as `numbers()` says; masks of signals as there, signal 1 in bit 0."""
+
+    state: str
+    uid: int
+    numbers: tuple[int, ...]
+    blocked: int
+    ignored: int
+    caught: int
+
+
+def status(pid: int) -> Status:
+    """State (a letter, as in proc(5)), effective UID, PIDs, and what it does about signals."""
+    fields = dict(line.partition(":")[::2] for line in _read(f"/proc/{pid}/status").splitlines())
+    return Status(
+        fields["State"].split()[0],
+        int(fields["Uid"].split()[1]),
+        tuple(int(word) for word in fields.get("NSpid", str(pid)).split()),
+        *(int(fields.get(name, "0"), 16) for name in ("SigBlk", "SigIgn", "SigCgt")),
+    )
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU time that it has used, and its children that were reaped, to the kernel's tick (10 ms)."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15]) / _TICKS
+
+
+def listening(pid: int) -> list[int]:
+    """The TCP ports, IPv4 and IPv6, on which somebody listens in its network namespace."""
+    ports = set()
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in _read(f"/proc/{pid}/net/{name}").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A":  # TCP_LISTEN
+                    ports.add(int(fields[1].rpartition(":")[2], 16))
+    return sorted(ports)
 
 
 def command(pid: int) -> str:

@@ -1,0 +1,383 @@
+"""A container engine (Docker, or podman through its Docker-compatible socket), and what one session of ours makes in it.
+
+All that is made carries labels: the session, and the host, process and start time of who runs it. So a session that was killed can be told
+from one that is at work, and `clean` removes what the former left, and nothing else.
+
+Rejected: the command line client (three of them, with options that differ by version; its output is for people).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from pyinit.containers import procfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from docker.models.containers import Container as Raw
+
+LABEL = "pyinit.session"
+HOST_LABEL = "pyinit.host"
+PID_LABEL = "pyinit.pid"
+STARTED_LABEL = "pyinit.started"
+
+REQUEST_TIMEOUT = 120
+"""Seconds that the engine may take for one request, besides what is asked of it."""
+
+
+class EngineError(Exception):
+    """The engine is not there, or refused; the message says what, on what, why and what to do."""
+
+
+class EndedError(EngineError):
+    """The container has ended while something was wanted of it."""
+
+
+def connect() -> docker.DockerClient:
+    """The engine of DOCKER_HOST, or the local one. Raises EngineError."""
+    where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    try:
+        client = docker.from_env(timeout=REQUEST_TIMEOUT)
+        client.ping()
+    except (docker.errors.DockerException, requests.exceptions.RequestException, ValueError) as error:
+        words = _root_cause(error)
+        if "Permission denied" in words:
+            raise EngineError(
+                f"no permission for the engine's socket {where}: add this user to the group that owns it "
+                "(often docker), use rootless podman with DOCKER_HOST, or run this as root"
+            ) from None
+        raise EngineError(
+            f"no container engine answers at {where} ({words}): start Docker or podman's socket, or set DOCKER_HOST"
+        ) from None
+    return client
+
+
+def _root_cause(error: BaseException) -> str:
+    """The innermost reason in words: what `requests` and urllib3 wrap is what a person wants to know."""
+    seen: BaseException | None = error
+    words = str(error)
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            words = seen.strerror
+        seen = seen.__cause__ or seen.__context__ or next((a for a in seen.args if isinstance(a, BaseException)), None)
+    return words.splitlines()[0] if words else type(error).__name__
+
+
+class Engine:
+    """The engine, and one session: everything that is created through it is labelled and, at the end, removed.
+
+    A context manager. Thread-safe: containers of one session are run from several threads. `keep`: containers of ours stay after
+    the end (for a look at them); they are removed by `clean` once the process is gone.
+    """
+
+    def __init__(self, client: docker.DockerClient | None = None, *, keep: bool = False) -> None:
+        self.client = client or connect()
+        self.session = uuid.uuid4().hex[:12]
+        self.labels = {
+            LABEL: self.session,
+            HOST_LABEL: _host(),
+            PID_LABEL: str(os.getpid()),
+            STARTED_LABEL: _started(os.getpid()),
+        }
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def info(self) -> Mapping[str, Any]:
+        """What `docker info` says."""
+        found: Mapping[str, Any] = self.client.info()
+        return found
+
+    @cached_property
+    def version(self) -> Mapping[str, Any]:
+        """What `docker version` says of the server."""
+        found: Mapping[str, Any] = self.client.version()
+        return found
+
+    @property
+    def name(self) -> str:
+        """`Docker 20.10.24` or `podman 4.3.1`."""
+        parts = {part["Name"]: part.get("Version", "") for part in self.version.get("Components") or []}
+        if "Podman Engine" in parts:
+            return f"podman {parts['Podman Engine']}"
+        return f"Docker {self.version.get('Version', '?')}"
+
+    @property
+    def is_podman(self) -> bool:
+        """Whether this is podman behind a Docker-compatible socket."""
+        return self.name.startswith("podman")
+
+    # --- images ---
+
+    def image(self, name: str, *, pull: str = "missing", platform: str | None = None) -> Mapping[str, Any]:
+        """`docker image inspect`. `pull`: missing, always or never. Raises EngineError."""
+        try:
+            if pull == "always":
+                self._pull(name, platform)
+            found: Mapping[str, Any] = self._inspect(name)
+        except docker.errors.ImageNotFound:
+            if pull != "missing":
+                raise EngineError(
+                    f"there is no image {name!r} in {self.name}: build it, or leave --pull {pull} out"
+                ) from None
+            self._pull(name, platform)
+            found = self._inspect(name)
+        except docker.errors.APIError as error:
+            raise EngineError(f"the image {name!r} cannot be inspected: {explain(error)}") from None
+        return found
+
+    def _inspect(self, name: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.client.api.inspect_image(name)  # type: ignore[no-untyped-call]
+        return found
+
+    def _pull(self, name: str, platform: str | None) -> None:
+        repository, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
+        try:
+            self.client.api.pull(repository, tag=tag, platform=platform)
+        except (docker.errors.APIError, docker.errors.NotFound, requests.exceptions.RequestException) as error:
+            raise EngineError(
+                f"there is no image {name!r} in {self.name}, and it cannot be pulled ({explain(error)}): "
+                "build it first, or correct the name"
+            ) from None
+
+    def import_image(self, tar: bytes, changes: Sequence[str] = ()) -> str:
+        """`docker import` of a tree; the image's ID. It carries this session's labels."""
+        labels = [f"LABEL {key}={value}" for key, value in self.labels.items()]
+        try:
+            text = self.client.api.import_image_from_data(
+                tar, repository=f"pyinit-{self.session}", changes=[*labels, *changes]
+            )
+        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+            raise EngineError(f"the observer's image cannot be imported into {self.name}: {explain(error)}") from None
+        if '"error"' in text:
+            raise EngineError(f"the observer's image cannot be imported into {self.name}: {text.strip()}")
+        return str(self._inspect(f"pyinit-{self.session}:latest")["Id"])
+
+    # --- containers ---
+
+    def create(self, image: str, command: list[str] | None = None, **options: Any) -> Container:  # noqa: ANN401 - docker-py's options
+        """`docker create`, labelled. `options` are those of docker-py's `containers.create`. Raises EngineError."""
+        labels = {**self.labels, **options.pop("labels", {})}
+        if self._closed:
+            raise EngineError("this session is over: nothing is created any more")
+        try:
+            raw = self.client.containers.create(image, command, labels=labels, **{"detach": True, **options})
+        except (docker.errors.APIError, requests.exceptions.RequestException, TypeError, ValueError) as error:
+            raise EngineError(f"no container can be made from {image}: {explain(error)}") from None
+        return Container(self, raw)
+
+    # --- removing ---
+
+    def close(self) -> None:
+        """Removes everything of this session."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._remove(self.session, keep=self._keep)
+        self.client.close()
+
+    def clean(self) -> list[str]:
+        """Removes what sessions on this host left whose process is gone; what was removed, in words."""
+        dead = set()
+        for labels in self._labelled():
+            session = labels.get(LABEL, "")
+            if session and session != self.session and labels.get(HOST_LABEL) == _host() and not _lives(labels):
+                dead.add(session)
+        return [word for session in sorted(dead) for word in self._remove(session, keep=False)]
+
+    def _labelled(self) -> Iterable[Mapping[str, str]]:
+        only = {"label": LABEL}
+        for row in self.client.api.containers(all=True, filters=only):
+            yield row.get("Labels") or {}
+        for row in self.client.api.images(all=False, filters=only):
+            yield row.get("Labels") or {}
+        for row in self.client.api.networks(filters=only):
+            yield row.get("Labels") or {}
+        for row in self.client.api.volumes(filters=only).get("Volumes") or []:
+            yield row.get("Labels") or {}
+
+    def _remove(self, session: str, *, keep: bool) -> list[str]:
+        only = {"label": f"{LABEL}={session}"}
+        api = self.client.api
+        removed = []
+        for row in [] if keep else api.containers(all=True, filters=only):
+            with suppress(docker.errors.APIError, requests.exceptions.RequestException):
+                remove(api, row["Id"])
+                removed.append(f"container {row['Id'][:12]}")
+        for row in [] if keep else api.networks(filters=only):
+            with suppress(docker.errors.APIError):
+                api.remove_network(row["Id"])
+                removed.append(f"network {row['Name']}")
+        for row in [] if keep else api.volumes(filters=only).get("Volumes") or []:
+            with suppress(docker.errors.APIError):
+                api.remove_volume(row["Name"])
+                removed.append(f"volume {row['Name']}")
+        for row in api.images(filters=only):
+            with suppress(docker.errors.APIError):
+                api.remove_image(row["Id"], force=True)
+                removed.append(f"image {row['Id'][7:19]}")
+        return removed
+
+
+def remove(api: docker.APIClient, identity: str) -> None:
+    """Removes a container and its anonymous volumes whatever its state; one that is gone, or going, is fine."""
+    for attempt in range(3):
+        try:
+            api.remove_container(identity, force=True, v=True)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError as error:
+            if "already in progress" in str(error):
+                return
+            if attempt == 2:  # the engine may be busy with its end
+                raise
+        else:
+            return
+
+
+class Container:
+    """One container of the session. Its state is always asked for, never remembered."""
+
+    def __init__(self, engine: Engine, raw: Raw) -> None:
+        self.engine = engine
+        self.raw = raw
+        self.id = str(raw.id)
+
+    def start(self) -> None:
+        """Raises EngineError when it cannot: a program that is not there, a port that is taken."""
+        try:
+            self.raw.start()
+        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+            raise EngineError(f"the container does not start: {explain(error)}") from None
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """`docker inspect`, as of now."""
+        found: Mapping[str, Any] = self.engine.client.api.inspect_container(self.id)
+        return found
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """Its part `State`."""
+        state: Mapping[str, Any] = self.attributes["State"]
+        return state
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return bool(self.state["Running"])
+
+    @property
+    def pid(self) -> int:
+        """PID 1, as the engine's host numbers it. Raises EndedError when there is none any more."""
+        pid = int(self.state["Pid"])
+        if not pid:
+            raise EndedError(f"the container has ended with status {self.state['ExitCode']}")
+        return pid
+
+    def logs(self) -> str:
+        """What it has written so far, stdout and stderr."""
+        output: bytes = self.engine.client.api.logs(self.id, stdout=True, stderr=True)
+        return output.decode("utf-8", "backslashreplace")
+
+    def kill(self, signal: str | int) -> bool:
+        """`docker kill --signal`; False when it runs no more."""
+        try:
+            self.engine.client.api.kill(self.id, signal)
+        except docker.errors.APIError as error:
+            if error.status_code in (404, 409) or "not running" in str(error):
+                return False
+            raise EngineError(f"no signal can be sent: {explain(error)}") from None
+        return True
+
+    def stop(self, timeout: int) -> None:
+        """`docker stop --time`: the stop signal, and SIGKILL after `timeout` seconds."""
+        try:
+            self.engine.client.api.stop(self.id, timeout=timeout)
+        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+            raise EngineError(f"the container cannot be stopped: {explain(error)}") from None
+
+    def wait(self, timeout: float) -> int | None:
+        """Its exit status; None when it still runs after `timeout` seconds."""
+        try:
+            ended = self.engine.client.api.wait(self.id, timeout=timeout)  # type: ignore[arg-type]
+            return int(ended["StatusCode"])
+        except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
+            return None
+
+    def execute(self, command: Sequence[str], timeout: float = 30.0) -> tuple[int, str]:
+        """`docker exec`: exit status and output; 125 when the engine could not, or when it took longer than `timeout` seconds."""
+        api = self.engine.client.api
+        try:
+            made = api.exec_create(self.id, list(command))
+            done: list[bytes] = []
+            reader = threading.Thread(target=lambda: done.append(api.exec_start(made["Id"])), daemon=True)
+            reader.start()
+            reader.join(timeout)
+            status = api.exec_inspect(made["Id"])["ExitCode"]
+        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+            return 125, explain(error)
+        if status is None or not done:
+            return 125, f"no end within {timeout:g} s"
+        return int(status), done[0].decode("utf-8", "backslashreplace")
+
+    def remove(self) -> None:
+        """Removes it, whatever its state, and its anonymous volumes."""
+        if not self.engine._keep:  # noqa: SLF001 - two halves of one thing
+            with suppress(docker.errors.APIError, requests.exceptions.RequestException):
+                remove(self.engine.client.api, self.id)
+
+
+def explain(error: BaseException) -> str:
+    """An engine's refusal in one line, without the client library's wrapping."""
+    words = getattr(error, "explanation", None) or _root_cause(error)
+    if isinstance(words, bytes):
+        words = words.decode("utf-8", "replace")
+    return " ".join(str(words).split()).removesuffix(".")
+
+
+def _host() -> str:
+    """This host, for as long as it is up: a process ID means nothing on another one, or after a reboot."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() + f"-{_pid_namespace()}"
+    return socket.gethostname()
+
+
+def _pid_namespace() -> int:
+    return procfs.namespace(os.getpid())
+
+
+def _started(pid: int) -> str:
+    with suppress(OSError):
+        return str(procfs.start_ticks(pid))
+    return str(int(time.time()))
+
+
+def _lives(labels: Mapping[str, str]) -> bool:
+    with suppress(OSError, ValueError, KeyError):
+        return str(procfs.start_ticks(int(labels[PID_LABEL]))) == labels[STARTED_LABEL]
+    return False

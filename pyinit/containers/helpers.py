@@ -1,0 +1,114 @@
+"""Helpers that are put beside a target, in containers of ours that share one of its namespaces: orphans, signals from inside, a request.
+
+Putting a process into somebody's PID namespace is dangerous: with runtimes that have a kernel of their own, a helper that asked for the
+target's namespace was found in the host's. So each first proves where it is (`prove`) and does nothing at all elsewhere.
+
+Each prints one JSON object: what it did. Exit status 0 when it did; 3 when it is not where it should be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+from pyinit.containers import procfs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ELSEWHERE = 3
+
+
+def main(words: Sequence[str]) -> None:
+    """`WORD NAMESPACE [ARGUMENT...]`."""
+    word, namespace, *rest = words
+    if word != "request":  # that one shares the target's network alone
+        prove(int(namespace))
+    print(json.dumps(HELPERS[word](*rest)), flush=True)
+
+
+def prove(namespace: int) -> None:
+    """That we are in that PID namespace, whose PID 1 is visible here under that number; ends the process otherwise."""
+    try:
+        ours, theirs = procfs.namespace(os.getpid()), procfs.namespace(1)
+        right = ours == namespace and theirs == namespace and procfs.numbers(1) == [1]
+    except PermissionError:  # PID 1 of another user: its namespace may not be read, but ours may, and it has one PID 1
+        right = procfs.namespace(os.getpid()) == namespace and procfs.numbers(1) == [1]
+    except OSError:
+        right = False
+    if not right:
+        print(json.dumps({"elsewhere": True}), flush=True)
+        sys.exit(ELSEWHERE)
+
+
+def orphans(number: str) -> dict[str, int]:
+    """So many processes whose parent ends before them, and which then end: PID 1 adopts them and has to reap them."""
+    wanted = int(number)
+    for _ in range(wanted):
+        ours, theirs = os.pipe()
+        parent = os.fork()
+        if parent == 0:
+            os.close(theirs)
+            if os.fork() == 0:
+                _orphan(ours)
+            os._exit(0)
+        os.close(ours)
+        os.waitpid(parent, 0)
+        os.close(theirs)  # only now, when its parent is gone, does the orphan end
+    return {"orphans": wanted}
+
+
+def _orphan(told: int) -> NoReturn:
+    os.read(told, 1)
+    os._exit(0)
+
+
+def inside(number: str) -> dict[str, object]:
+    """SIGKILL, or whatever signal, to PID 1 from within its own namespace."""
+    try:
+        os.kill(1, int(number))
+    except OSError as error:
+        return {"sent": False, "error": error.strerror}
+    return {"sent": True}
+
+
+def loiter() -> dict[str, object]:
+    """Stays, stopped, as an exec session that hangs: until it is killed."""
+    print(json.dumps({"here": os.getpid()}), flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return {}
+
+
+def request(host: str, port: str, path: str, timeout: str) -> dict[str, object]:
+    """One HTTP/1.1 request over a connection of its own; says when it was sent, and what came back."""
+    began = time.monotonic()
+    answer = b""
+    try:
+        with socket.create_connection((host, int(port)), timeout=float(timeout)) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            print(json.dumps({"sent": time.monotonic()}), flush=True)
+            while data := connection.recv(65536):
+                answer += data
+    except OSError as error:
+        return {"error": str(error), "bytes": len(answer), "seconds": time.monotonic() - began}
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.split(b"\r\n")[0].decode("latin-1")
+    length = next(
+        (line.split(b":")[1] for line in head.split(b"\r\n")[1:] if line.lower().startswith(b"content-length:")), None
+    )
+    complete = bool(head) and (length is None or len(body) >= int(length))
+    if head.lower().find(b"transfer-encoding: chunked") >= 0:
+        complete = body.endswith(b"0\r\n\r\n")
+    return {"status": status, "complete": complete, "bytes": len(answer), "seconds": time.monotonic() - began}
+
+
+HELPERS: dict[str, Callable[..., object]] = {"orphans": orphans, "inside": inside, "loiter": loiter, "request": request}
+
+with suppress(AttributeError):
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

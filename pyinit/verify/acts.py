@@ -1,0 +1,478 @@
+"""The acts: each starts a fresh container, makes it ready, does one thing to it, and writes down what happened. None judges.
+
+To add one: a function `Stage -> Act`, a row in ACTS, and checks in the catalogue that judge it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pyinit.containers import timeline
+from pyinit.containers.account import How
+from pyinit.containers.engine import EndedError, EngineError
+from pyinit.containers.remote import LostError, ObserverError
+from pyinit.init import signals
+from pyinit.verify.evidence import Act, Case, Ready, Stop
+from pyinit.verify.ready import NotReadyError, Readiness
+from pyinit.verify.subject import Subject, has_own_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pyinit.containers.engine import Container, Engine
+    from pyinit.containers.remote import Agent, Seen, Watch
+
+OPENSHIFT_USER = "1000640000:0"
+"""A user that no image knows, in the group root: what OpenShift runs containers as."""
+
+EARLY = (0.0, 0.005, 0.05, 0.2)
+"""Seconds after the start at which a stop signal is tried."""
+
+PATIENCE = 5.0
+"""How many times as long a container gets that seemed settled and did not stop."""
+
+REAP_WITHIN = 2.0
+"""Seconds within which an orphan is to be reaped."""
+
+END_WITHIN = 30.0
+"""Seconds that the engine may take, after its own SIGKILL, to say that a container is gone."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What an act needs."""
+
+    engine: Engine
+    agent: Agent | None
+    """None: nothing can be watched, and only outcomes are known."""
+    subject: Subject
+    readiness: Readiness
+    options: Mapping[str, Any] = field(default_factory=dict)
+    plain: Stop | None = None
+    """The stop of the container as it is, once there is one."""
+
+    def case(self, acts: Mapping[str, Act]) -> Case:
+        """What the judges get."""
+        return Case(self.subject.image, self.options, acts)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A container that is ready."""
+
+    container: Container
+    watch: Watch | None
+    ready: Ready
+
+
+class ImpossibleError(Exception):
+    """The act cannot be done; the message says why."""
+
+
+@contextmanager
+def started(stage: Stage, *, until_ready: bool = True, **more: Any) -> Iterator[Started]:  # noqa: ANN401 - docker-py's options
+    """A fresh container, watched and ready; it is removed afterwards. Raises ImpossibleError."""
+    with ExitStack() as undo:
+        try:
+            container = stage.subject.create(stage.engine, **more)
+            undo.callback(container.remove)
+            container.start()
+            watch = _watch(stage, container)
+            if watch is not None:
+                undo.enter_context(watch)
+            ready = Ready("", 0.0)
+            if until_ready:
+                ready = stage.readiness.wait(stage.subject.image, container, watch)
+        except (EngineError, NotReadyError) as error:
+            raise ImpossibleError(str(error)) from None
+        yield Started(container, watch, ready)
+
+
+def _watch(stage: Stage, container: Container) -> Watch | None:
+    if stage.agent is None or has_own_kernel(container.attributes["HostConfig"].get("Runtime") or ""):
+        return None
+    try:
+        return stage.agent.watch(container.pid)
+    except LostError as error:
+        raise ImpossibleError(str(error)) from None
+    except EndedError:
+        return None  # the readiness says with which words
+    except ObserverError:
+        return None  # PID 1 is no PID 1 here: a namespace that is shared, a kernel of its own
+
+
+def reproduce(stage: Stage, then: str, **more: object) -> str:
+    """Shell commands that do the same."""
+    return f"{stage.subject.command_line(**more)} &\n{then}"
+
+
+# --- stopping ---
+
+
+def stop_it(stage: Stage, target: Started, then: Callable[[], None] | None = None) -> Stop:
+    """`docker stop`, and everything about it. `then` is done right after the stop signal has been sent."""
+    container, watch, grace = target.container, target.watch, stage.subject.grace
+    before: tuple[Seen, ...] = watch.look() if watch else ()
+    began = stage.agent.now() if watch and stage.agent else time.monotonic()
+    mine = time.monotonic()
+    if then is None:
+        container.stop(grace)
+    else:
+        container.kill(stage.subject.image.stop_signal)
+        then()
+        if container.wait(max(0.1, grace - (time.monotonic() - mine))) is None:
+            container.kill("KILL")
+    seconds = time.monotonic() - mine
+    status = container.wait(END_WITHIN)
+    if status is None:
+        raise ImpossibleError(f"the engine did not end the container within {END_WITHIN:g} s of its own SIGKILL")
+    state = container.state
+    logs = container.logs()
+    stop = Stop(
+        grace,
+        seconds,
+        status,
+        forced=False,
+        logs=logs,
+        before=before,
+        oom=bool(state.get("OOMKilled")),
+        ready=target.ready,
+    )
+    if watch is None:
+        return replace(stop, forced=status == 128 + signals.KILL and seconds >= 0.95 * grace)
+    watch.wait(END_WITHIN)
+    account = watch.account()
+    number = stage.subject.image.stop_signal
+    shown = timeline.of(account, stage.subject.image.name, stop_signal=number, stopped=began, outside="the engine")
+    first = next(bar for bar in shown.bars if bar.inside == 1)
+    how = account.how(account.init)
+    return replace(
+        stop,
+        seconds=first.ended if first.ended is not None else seconds,
+        forced=how is How.KILLED_FROM_OUTSIDE or (how is How.KILLED and seconds >= 0.95 * grace),
+        account=account,
+        timeline=shown,
+    )
+
+
+def stop(stage: Stage) -> Act:
+    """The container as it is: started, ready, `docker stop`."""
+    with started(stage) as target:
+        return Act("stop", reproduce(stage, f"docker stop -t {stage.subject.grace} c"), stop=stop_it(stage, target))
+
+
+def patient(stage: Stage) -> Act:
+    """The same after five times as long: for one that had seemed settled and did not stop."""
+    readiness = replace(stage.readiness, patience=PATIENCE)
+    return replace(stop(replace(stage, readiness=readiness)), name="patient")
+
+
+def straight(stage: Stage) -> Act:
+    """After a forced stop: in a fresh container, the stop signal straight to each who was left. Who ends now had never got it."""
+    plain = stage.plain
+    if plain is None or not plain.forced or plain.account is None:
+        raise ImpossibleError("the stop was not forced")
+    names = {(process.name, process.command) for process in plain.killed if not process.is_init}
+    with started(stage) as target:
+        if target.watch is None:
+            raise ImpossibleError("nothing of it can be seen")
+        asked = [seen for seen in target.watch.look() if (seen.name, seen.command) in names and seen.inside != 1]
+        for seen in reversed(asked):  # children first: who ends its children with it would hide their answer
+            target.watch.signal(seen, stage.subject.image.stop_signal)
+        left = _until(lambda: not _living(target.watch, asked), min(3.0, stage.subject.grace))
+        still = _living(target.watch, asked) if not left else []
+        return Act(
+            "straight",
+            reproduce(stage, f"docker exec c kill -{signals.name_of(stage.subject.image.stop_signal)[3:]} PID"),
+            seen={
+                "asked": [(seen.inside, seen.name) for seen in asked],
+                "ended": [(seen.inside, seen.name) for seen in asked if seen not in still],
+            },
+        )
+
+
+def twice(stage: Stage) -> Act:
+    """A second stop signal while the first is still being acted upon."""
+    with started(stage) as target:
+        sent: list[bool] = []
+
+        def again() -> None:
+            # the second must find it at work: as soon as the first has been heard, not in the same instant
+            _until(lambda: not target.container.running, min(0.2, (stage.plain.seconds if stage.plain else 0.4) / 2))
+            sent.append(target.container.kill(stage.subject.image.stop_signal))
+
+        seen = stop_it(stage, target, again)
+        name = signals.name_of(stage.subject.image.stop_signal)[3:]
+        return Act(
+            "twice",
+            reproduce(stage, f"docker kill -s {name} c; docker kill -s {name} c"),
+            stop=seen,
+            seen={"sent": bool(sent and sent[0])},
+        )
+
+
+def at_once(stage: Stage) -> Act:
+    """`docker stop -t 0`: no grace at all."""
+    with started(stage) as target:
+        began = time.monotonic()
+        target.container.stop(0)
+        return Act("at_once", reproduce(stage, "docker stop -t 0 c"), seen={"seconds": time.monotonic() - began})
+
+
+def early(stage: Stage) -> Act:
+    """The stop signal right after the start, while nobody may be listening yet."""
+    patience = (stage.plain.seconds if stage.plain else 1.0) * 1.5 + 2.0
+    rounds = 10 if stage.options.get("thorough") else 2
+    lost: dict[float, int] = {}
+    for delay in EARLY:
+        lost[delay] = 0
+        for _ in range(rounds):
+            with started(stage, until_ready=False) as target:
+                time.sleep(delay)  # the delay is what is measured
+                target.container.kill(stage.subject.image.stop_signal)
+                lost[delay] += target.container.wait(patience) is None
+    name = signals.name_of(stage.subject.image.stop_signal)[3:]
+    return Act(
+        "early",
+        reproduce(stage, f"docker kill -s {name} c"),
+        seen={"lost": lost, "rounds": rounds, "patience": patience},
+    )
+
+
+def openshift(stage: Stage) -> Act:
+    """As a user whom the image does not know."""
+    with started(stage, user=OPENSHIFT_USER) as target:
+        return Act(
+            "openshift",
+            reproduce(stage, f"docker stop -t {stage.subject.grace} c", user=OPENSHIFT_USER),
+            stop=stop_it(stage, target),
+        )
+
+
+def readonly(stage: Stage) -> Act:
+    """With a read-only root, without capabilities and without new privileges."""
+    more: dict[str, Any] = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
+    with started(stage, **more) as target:
+        return Act(
+            "readonly",
+            reproduce(stage, f"docker stop -t {stage.subject.grace} c", **more),
+            stop=stop_it(stage, target),
+        )
+
+
+def resized(stage: Stage) -> Act:
+    """On a terminal whose size changes."""
+    with started(stage, tty=True, stdin_open=True) as target:
+        for rows in (50, 40, 24):
+            target.container.raw.resize(rows, 100)
+        ended = _until(lambda: not target.container.running, 2.0)
+        heard = False
+        if target.watch is not None and not ended:
+            account = target.watch.account()
+            heard = any(one.number == 28 for process in account.processes for one in process.signals)
+        return Act(
+            "resized",
+            reproduce(stage, "# then change the size of its terminal", tty=True),
+            seen={"ended": ended, "heard": heard, "status": target.container.state["ExitCode"]},
+        )
+
+
+# --- what is put in from outside ---
+
+
+def orphans(stage: Stage) -> Act:
+    """Orphans of ours, and those that the image's own health check leaves."""
+    wanted = 1000 if stage.options.get("thorough") else 50
+    with started(stage) as target:
+        watch = _injectable(target)
+        before = watch.look()
+        injected = helper(stage, target, "orphans", str(wanted))
+        _until(lambda: not _new_zombies(watch, before), REAP_WITHIN)
+        left = _new_zombies(watch, before)
+        between = watch.look()
+        check = stage.subject.image.healthcheck
+        runs = [target.container.execute(check)[0] for _ in range(10)] if check else []
+        _until(lambda: not _new_zombies(watch, between), REAP_WITHIN)
+        return Act(
+            "orphans",
+            reproduce(stage, "docker exec c sh -c 'sleep 0.1 & exit'; docker top c -eo pid,ppid,stat,comm"),
+            seen={
+                "injected": injected.get("orphans", 0),
+                "zombies": left,
+                "own": tuple(seen for seen in before if seen.is_zombie),
+                "health": runs,
+                "health_zombies": _new_zombies(watch, between) if check else (),
+                "adopter": next((seen for seen in before if seen.inside == 1), None),
+                "left_orphan": _left_orphan(watch),
+            },
+        )
+
+
+def inside(stage: Stage) -> Act:
+    """SIGKILL and SIGSTOP to PID 1 from within its namespace."""
+    with started(stage) as target:
+        _injectable(target)
+        effects = {}
+        for name, number in (("SIGKILL", signals.KILL), ("SIGSTOP", signals.STOP)):
+            helper(stage, target, "inside", str(number))
+            state = target.container.state
+            effects[name] = "ended it" if not state["Running"] else "no effect"
+        return Act("inside", reproduce(stage, "docker exec c kill -KILL 1"), seen={"effects": effects})
+
+
+def hung(stage: Stage) -> Act:
+    """A stop while somebody from outside is in there, stopped, as a `docker exec` that hangs."""
+    with started(stage) as target, ExitStack() as undo:
+        watch = _injectable(target)
+        known = {seen.pid for seen in watch.look()}
+        put_in = _helper_container(stage, target, "loiter")
+        undo.callback(put_in.remove)
+        put_in.start()
+        _until(lambda: any(seen.pid not in known and seen.state == "T" for seen in watch.look()), 5.0)
+        return Act(
+            "hung",
+            reproduce(stage, "docker exec c sh -c 'kill -STOP $$' & docker stop c"),
+            stop=stop_it(stage, target),
+        )
+
+
+def request(stage: Stage) -> Act:
+    """A request that is under way when the stop comes (`--request URL`)."""
+    url = stage.options.get("request")
+    if not url:
+        raise ImpossibleError("no --request URL was given")
+    host, port, path = url
+    with started(stage) as target, ExitStack() as undo:
+        client = _helper_container(
+            stage, target, "request", host, str(port), path, str(stage.subject.grace), network=True
+        )
+        undo.callback(client.remove)
+        client.start()
+        if not _until(lambda: '"sent"' in client.logs(), 10.0):
+            raise ImpossibleError(f"nobody answers at {host}:{port} in the container: {client.logs().strip()}")
+        early = not client.running
+        seen = stop_it(stage, target)
+        client.wait(10)
+        answers = [json.loads(line) for line in client.logs().splitlines() if line.startswith("{")]
+        return Act(
+            "request",
+            reproduce(stage, f"curl http://{host}:{port}{path} & docker stop -t {stage.subject.grace} c"),
+            stop=seen,
+            seen={"early": early, **(answers[-1] if answers else {})},
+        )
+
+
+def helper(stage: Stage, target: Started, word: str, *arguments: str) -> Mapping[str, Any]:
+    """Runs one helper in the target's PID namespace; what it printed. Raises ImpossibleError when it was not where it should be."""
+    container = _helper_container(stage, target, word, *arguments)
+    try:
+        container.start()
+        container.wait(60)
+        answers = [json.loads(line) for line in container.logs().splitlines() if line.startswith("{")]
+    except EngineError as error:
+        raise ImpossibleError(f"nothing can be put beside it: {error}") from None
+    finally:
+        container.remove()
+    if not answers or answers[-1].get("elsewhere"):
+        raise ImpossibleError(
+            "what was put beside it did not find itself in its PID namespace, and did nothing: "
+            + (container_words(answers) or "it said nothing")
+        )
+    answer: Mapping[str, Any] = answers[-1]
+    return answer
+
+
+def container_words(answers: list[Any]) -> str:
+    """What a helper said, for a reader."""
+    return "; ".join(json.dumps(answer) for answer in answers)
+
+
+def _helper_container(stage: Stage, target: Started, word: str, *arguments: str, network: bool = False) -> Container:
+    if stage.agent is None or target.watch is None:
+        raise ImpossibleError("nothing of it can be seen, so nothing is put beside it")
+    shared = f"container:{target.container.id}"
+    where = {"network_mode": shared} if network else {"pid_mode": shared, "network_mode": "none"}
+    try:
+        return stage.engine.create(
+            stage.agent.image,
+            [word, str(target.watch.namespace), *arguments],
+            entrypoint=stage.agent.command,
+            user="0:0",
+            **where,
+        )
+    except EngineError as error:
+        raise ImpossibleError(f"nothing can be put beside it: {error}") from None
+
+
+def _injectable(target: Started) -> Watch:
+    if target.watch is None:
+        raise ImpossibleError("its runtime has a kernel of its own, or its namespace is shared: nothing is put into it")
+    return target.watch
+
+
+def _new_zombies(watch: Watch, before: tuple[Seen, ...]) -> tuple[Seen, ...]:
+    known = {(seen.pid, seen.born) for seen in before if seen.is_zombie}
+    return tuple(seen for seen in watch.look() if seen.is_zombie and (seen.pid, seen.born) not in known)
+
+
+def _left_orphan(watch: Watch) -> bool:
+    """Whether PID 1 has adopted somebody of the image's own: a child of another member, whose parent has ended."""
+    account = watch.account()
+    init = account.init
+    own = {init.pid}
+    for process in account.processes:
+        if process.parent in own:
+            own.add(process.pid)
+    return any(
+        seen.parent == init.pid and process.parent not in (init.pid, None) and process.pid in own
+        for seen in watch.look()
+        for process in account.processes
+        if process.pid == seen.pid
+    )
+
+
+def _living(watch: Watch | None, those: list[Seen]) -> list[Seen]:
+    now = {(seen.pid, seen.born) for seen in watch.look() if not seen.is_zombie} if watch else set()
+    return [seen for seen in those if (seen.pid, seen.born) in now]
+
+
+def _until(condition: Callable[[], object], seconds: float) -> bool:
+    """Whether a condition came true within so many seconds. It is asked: /proc and the engine tell nobody."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+ACTS: Mapping[str, Callable[[Stage], Act]] = {
+    "stop": stop,
+    "patient": patient,
+    "straight": straight,
+    "orphans": orphans,
+    "twice": twice,
+    "openshift": openshift,
+    "readonly": readonly,
+    "early": early,
+    "inside": inside,
+    "hung": hung,
+    "resized": resized,
+    "request": request,
+    "at_once": at_once,
+}
+"""By name, in the order in which they are begun: the longest first."""
+
+
+def perform(stage: Stage, name: str) -> Act:
+    """Does one act. What makes it impossible is in the evidence."""
+    began = time.monotonic()
+    try:
+        act = ACTS[name](stage)
+    except ImpossibleError as error:
+        act = Act(name, impossible=str(error))
+    return replace(act, seconds=time.monotonic() - began)

@@ -1,0 +1,146 @@
+"""Runs a verification: the plain stop first, for much depends on it; then the other acts, side by side; then every check judges.
+
+What is done is what the chosen checks need, and no more: an act whose checks would be skipped anyway is not done.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pyinit.verify.acts import Stage, perform
+from pyinit.verify.catalogue import CHECKS
+from pyinit.verify.ready import SETTLED
+from pyinit.verify.verdicts import Check, Finding, Result, Severity, Source, Verdict, skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pyinit.verify.evidence import Act, Case
+
+NEAR = 0.2
+"""The share of the grace period that, where less is left of it, has a stop done once more before it is judged."""
+
+
+class ImpossibleRunError(Exception):
+    """Nothing can be verified: it does not even start. The message says why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be checked, and how."""
+
+    checks: Sequence[Check] = CHECKS
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Reasons by check, in the words of whoever left it out."""
+    require: frozenset[str] = frozenset()
+    """Checks that are required besides those that always are."""
+    known: frozenset[str] = frozenset()
+    """Checks that failed in the baseline."""
+    jobs: int = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of it."""
+
+    case: Case
+    results: tuple[Result, ...]
+    source: str
+    ready: str
+
+    def status(self, *, strict: bool) -> int:
+        """The exit status: 0, 1 (something failed) or 2 (nothing failed, but a required check was skipped)."""
+        if any(one.finding.verdict is Verdict.FAIL and not one.excused and not one.known for one in self.results):
+            return 1
+        unjudged = [one for one in self.results if one.finding.verdict is Verdict.SKIPPED and not one.excused]
+        return 2 if any(strict or one.required for one in unjudged) else 0
+
+
+def run(stage: Stage, plan: Plan, tell: Callable[[str, int, int], None]) -> Run:
+    """Does it all. `tell(what, done, of)` is called as acts end. Raises ImpossibleRunError when there is nothing to judge."""
+    chosen = [check for check in plan.checks if check.id not in plan.left_out]
+    wanted = list(dict.fromkeys(["stop", *(check.act for check in chosen)]))
+    acts: dict[str, Act] = {}
+    tell("stop", 0, len(wanted))
+    first = perform(stage, "stop")
+    if first.stop is None:
+        raise ImpossibleRunError(first.impossible)
+    stop = first.stop
+    if not stop.forced and stop.seconds > (1 - NEAR) * stop.grace:
+        again = perform(stage, "stop")
+        if again.stop is not None and again.stop.seconds < stop.seconds:
+            first, stop = again, again.stop
+    acts["stop"] = first
+    stage = replace(stage, plain=stop)
+    if stop.forced:
+        wanted = [name for name in wanted if any(check.act == name and not check.clean for check in chosen)]
+        seemed = stop.ready is not None and stop.ready.how == SETTLED
+        wanted = [*(["patient"] if seemed else []), "straight", *wanted]
+    _others(stage, plan, [name for name in wanted if name not in acts], acts, tell)
+    case = stage.case(acts)
+    return Run(
+        case,
+        tuple(_judge(case, check, plan) for check in plan.checks),
+        stop.source,
+        stop.ready.how if stop.ready else "",
+    )
+
+
+def _others(
+    stage: Stage, plan: Plan, names: Sequence[str], acts: dict[str, Act], tell: Callable[[str, int, int], None]
+) -> None:
+    jobs = 1 if stage.subject.alone else plan.jobs
+    lock = threading.Lock()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="act") as pool:
+        begun = {pool.submit(perform, stage, name): name for name in names}
+        tell("the other acts", 1, len(names) + 1)
+        try:
+            for number, future in enumerate(as_completed(begun), 2):
+                with lock:
+                    acts[begun[future]] = future.result()
+                tell(begun[future], number, len(names) + 1)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _judge(case: Case, check: Check, plan: Plan) -> Result:
+    required = check.required or check.id in plan.require
+    if check.id in plan.left_out:
+        reason = plan.left_out[check.id]
+        return Result(check, skipped(f"left out: {reason}"), excused=reason, required=required)
+    finding = _finding(case, check)
+    act = case.acts.get(check.act)
+    if check.required and finding.verdict is Verdict.SKIPPED and check.id == "ZO-01":
+        required = check.id in plan.require  # its need is not there: that is no gap
+    return Result(
+        check,
+        finding,
+        act.seconds if act else 0.0,
+        reproduce=act.reproduce if act and finding.verdict is Verdict.FAIL else "",
+        required=required,
+        known=check.id in plan.known,
+    )
+
+
+def _finding(case: Case, check: Check) -> Finding:
+    plain = case.plain
+    if check.clean and plain is not None and plain.forced:
+        return skipped("because SG-01 failed: it does not stop cleanly")
+    if plain is not None and check.source is Source.PROCESSES and plain.account is None:
+        return skipped("needs a view of its processes, and there is none in this runtime")
+    return check.judge(case)
+
+
+def is_failure(result: Result) -> bool:
+    """Whether it counts as one."""
+    return result.finding.verdict is Verdict.FAIL and not result.excused
+
+
+def worst(results: Sequence[Result]) -> Severity | None:
+    """The most severe failure."""
+    order = [Severity.MUST, Severity.SHOULD, Severity.NOTE]
+    return min((one.severity for one in results if is_failure(one)), key=order.index, default=None)
