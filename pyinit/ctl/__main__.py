@@ -3,11 +3,11 @@
 import argparse
 import sys
 
-from pyinit.ctl import native
+from pyinit.ctl import native, verify
 from pyinit.ctl.errors import CommandError
 from pyinit.init.start import VERSION
 
-WORDS = (native,)
+WORDS = (native, verify)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -19,12 +19,16 @@ def main(words: list[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in WORDS:
         module.add(commands)
-    options = parser.parse_args(words)
+    words = sys.argv[1:] if words is None else words
+    # argparse takes words after -- for more of its own positionals, and loses them when options stood between
+    at = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:at])
+    options.after = words[at + 1 :]
     try:
         status: int = options.run(options)
     except CommandError as error:
         print(f"pyinitctl: {error}", file=sys.stderr)
-        return 1
+        return error.status
     return status
 
 

@@ -1,0 +1,401 @@
+"""`pyinitctl verify IMAGE [-- COMMAND...]`: does this container stop as it should?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from pyinit.ctl.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pyinit.containers.engine import Engine
+    from pyinit.containers.remote import Agent
+    from pyinit.verify.runner import Plan, Run
+    from pyinit.verify.settings import Settings
+    from pyinit.verify.verdicts import Check
+
+IMPOSSIBLE = 2
+"""Exit status when nothing could be judged."""
+
+DESCRIPTION = """\
+Judges how a container stops, in real containers: does PID 1 act on the stop signal, is anybody SIGKILLed, are zombies reaped, does the
+exit status tell the truth? Nothing is copied into the image, and nothing in it is needed: no shell, no tool."""
+
+EPILOG = """\
+exit status: 0 everything required passed; 1 something failed; 2 nothing failed, but a required check was skipped, or the run was
+impossible. The engine is DOCKER_HOST's, or the local one."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `verify` to the commands."""
+    parser = commands.add_parser(
+        "verify",
+        help="judge how a container stops",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        allow_abbrev=False,
+        usage="pyinitctl verify [OPTIONS] IMAGE [-- COMMAND...]",
+    )
+    parser.add_argument(
+        "image", nargs="?", metavar="IMAGE", help="the image; what follows -- is run instead of its command"
+    )
+    _readiness(parser.add_argument_group("when is it ready"))
+    _running(parser.add_argument_group("how it is run, as in docker run"))
+    _judging(parser.add_argument_group("what is judged"))
+    _reporting(parser.add_argument_group("reports"))
+    parser.set_defaults(run=run, command=None)
+
+
+def _readiness(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--ready-log", metavar="REGEX", type=_regex, help="when a line of its log matches")
+    group.add_argument("--ready-tcp", metavar="PORT", type=int, help="when somebody in it listens on the port")
+    group.add_argument("--ready-cmd", metavar="COMMAND", help="when this, run in it (docker exec), exits with 0")
+    group.add_argument(
+        "--ready-timeout",
+        metavar="SECONDS",
+        type=float,
+        help="how long it may take (60); without any of these: its HEALTHCHECK, a port that it exposes, or no change for 2 s",
+    )
+
+
+def _running(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-e", "--env", metavar="NAME[=VALUE]", action="append", help="an environment variable")
+    group.add_argument("--env-file", metavar="FILE", help="environment variables, one a line")
+    group.add_argument("-v", "--volume", metavar="SOURCE:PATH[:ro]", action="append", help="a volume or a folder")
+    group.add_argument("--network", metavar="NAME", help="the network")
+    group.add_argument("--user", metavar="USER[:GROUP]", help="the user")
+    group.add_argument("--platform", metavar="OS/ARCH", help="the platform")
+    group.add_argument("--runtime", metavar="NAME", help="the runtime")
+    group.add_argument("--read-only", action="store_const", const=True, help="a read-only root file system")
+    group.add_argument("--tmpfs", metavar="PATH[:OPTIONS]", action="append", help="a tmpfs")
+    group.add_argument("--entrypoint", metavar="COMMAND", help="instead of the image's entry point")
+    group.add_argument("--init", action="store_const", const=True, help="with the engine's init")
+    group.add_argument("--cap-add", metavar="NAME", action="append", help="add a capability")
+    group.add_argument("--cap-drop", metavar="NAME", action="append", help="drop a capability")
+    group.add_argument("--security-opt", metavar="OPTION", action="append", help="a security option")
+    group.add_argument("--memory", metavar="SIZE", help="the memory limit")
+    group.add_argument("--shm-size", metavar="SIZE", help="the size of /dev/shm")
+    group.add_argument("--ulimit", metavar="NAME=SOFT[:HARD]", action="append", help="a limit")
+    group.add_argument(
+        "--pull", choices=("missing", "always", "never"), default="missing", help="when to pull the image"
+    )
+
+
+def _judging(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-t", "--timeout", metavar="SECONDS", type=int, help="the grace period of each stop (10)")
+    group.add_argument(
+        "--expect-exit", metavar="CODE", type=int, action="append", help="an exit status that is as good as 0"
+    )
+    group.add_argument("--last-log", metavar="REGEX", type=_regex, help="what must be in its log after a stop (FD-05)")
+    group.add_argument(
+        "--request", metavar="URL", help="a request on 127.0.0.1 that takes a while, to be under way (GR-06)"
+    )
+    group.add_argument("--check", metavar="ID", action="append", help="only this check, or group of checks (SG)")
+    group.add_argument("--skip", metavar="ID=REASON", action="append", help="leave this check out, and say why")
+    group.add_argument(
+        "--require", metavar="ID", action="append", help="this check must be judged; openshift is ST-04, readonly ST-05"
+    )
+    group.add_argument("--strict", action="store_const", const=True, help="every skipped check counts")
+    group.add_argument("--thorough", action="store_const", const=True, help="more orphans, more tries")
+    group.add_argument(
+        "--baseline", metavar="FILE", type=Path, help="an earlier --json: what failed there does not count"
+    )
+    group.add_argument(
+        "--config", metavar="FILE", type=Path, help="instead of verify.toml or pyproject.toml in this folder"
+    )
+    group.add_argument("--list-checks", action="store_true", help="print all checks, and end")
+
+
+def _reporting(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--json", metavar="FILE", type=Path, help="write everything as JSON (- is stdout)")
+    group.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit's XML")
+    group.add_argument("--markdown", metavar="FILE", type=Path, help="write Markdown, for a CI job's summary")
+    group.add_argument("--jobs", metavar="N", type=int, help="how many containers at once (3)")
+    group.add_argument("--keep", action="store_true", help="leave the containers where they are")
+    group.add_argument(
+        "--clean", action="store_true", help="remove what killed runs have left on this machine, and end"
+    )
+    group.add_argument(
+        "--observer-image",
+        metavar="IMAGE",
+        help="an image with Python 3.11 or newer for the observer, where this machine's own does not run in the engine",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Verify. Raises CommandError."""
+    missing = [name for name in ("docker", "rich") if find_spec(name) is None]
+    if missing:
+        raise CommandError(f"verify needs {' and '.join(missing)}: pip install 'pyinit-pid1[verify]'", IMPOSSIBLE)
+    if options.list_checks:
+        return list_checks()
+    from pyinit.containers.engine import Engine, EngineError  # noqa: PLC0415 - the extra may not be installed
+    from pyinit.containers.remote import ObserverError  # noqa: PLC0415
+    from pyinit.verify.runner import ImpossibleRunError  # noqa: PLC0415
+    from pyinit.verify.settings import SettingsError  # noqa: PLC0415
+
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, _leave)
+    try:
+        with Engine(keep=options.keep) as engine:
+            if options.clean:
+                return clean(engine)
+            return verify(engine, options)
+    except (EngineError, ObserverError, ImpossibleRunError, SettingsError) as error:
+        raise CommandError(f"verify: {error}", IMPOSSIBLE) from None
+    except KeyboardInterrupt:
+        raise CommandError("verify: interrupted; everything it had made is removed", 130) from None
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    """Ends through all `finally`, so that no container stays."""
+    raise SystemExit(128 + number)
+
+
+def list_checks() -> int:
+    """Print the catalogue."""
+    from rich.console import Console  # noqa: PLC0415 - an extra
+    from rich.table import Table  # noqa: PLC0415
+
+    from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415
+
+    table = Table(
+        "id", "what is true when it passes", "", "needs", "source", box=None, pad_edge=False, header_style="bold"
+    )
+    for check in CHECKS:
+        required = ", required" if check.required else ""
+        table.add_row(check.id, check.title, f"{check.severity.value}{required}", check.needs, check.source.value)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    return 0
+
+
+def clean(engine: Engine) -> int:
+    """Remove what killed runs have left."""
+    removed = engine.clean()
+    print("\n".join(f"removed {what}" for what in removed) or "nothing was left")
+    return 0
+
+
+def verify(engine: Engine, options: argparse.Namespace) -> int:
+    """One image."""
+    from rich.console import Console  # noqa: PLC0415 - an extra
+
+    from pyinit.containers.remote import Agent  # noqa: PLC0415
+    from pyinit.verify import report, runner, settings  # noqa: PLC0415
+
+    if not options.image:
+        raise CommandError("verify: which image? pyinitctl verify IMAGE [-- COMMAND...]", IMPOSSIBLE)
+    said = settings.load(options.config, Path.cwd())
+    _merge(options, said)
+    plan = _plan(options, said)
+    errors = Console(stderr=True, highlight=False)
+    engine.clean()
+    with errors.status("starting") as spinner:
+
+        def tell(what: str, done: int, of: int) -> None:
+            spinner.update(f"{done} of {of}: {what}")
+            if not errors.is_terminal:
+                errors.print(f"{done} of {of}: {what}")
+
+        with Agent(engine, base=options.observer_image) as agent:
+            stage = _stage(engine, agent, options)
+            came = runner.run(stage, plan, tell)
+            about = {"engine": engine.name, "observer": agent.step, "kernel": str(agent.hello["kernel"])}
+    _write(options, came, about)
+    if str(options.json) != "-":
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        report.show(console, came, about, strict=bool(options.strict))
+    return came.status(strict=bool(options.strict))
+
+
+def _stage(engine: Engine, agent: Agent, options: argparse.Namespace) -> Any:  # noqa: ANN401 - imported where it is made
+    from pyinit.verify.acts import Stage  # noqa: PLC0415 - an extra
+    from pyinit.verify.ready import Readiness  # noqa: PLC0415
+    from pyinit.verify.subject import ImageSubject, image_of  # noqa: PLC0415
+
+    arguments = tuple(options.after or options.command or ()) or None
+    if engine.info.get("OSType", "linux") != "linux":
+        raise CommandError(f"verify: the engine runs {engine.info['OSType']} containers, not Linux", IMPOSSIBLE)
+    run_options, words = _run_options(options)
+    image = image_of(engine, options.image, run_options, arguments, options.pull)
+    grace = 10 if options.timeout is None else options.timeout
+    if grace < 1:
+        raise CommandError(f"verify: --timeout {grace}: a stop needs a grace period of a second or more", IMPOSSIBLE)
+    readiness = Readiness(
+        options.ready_log or "",
+        options.ready_tcp or 0,
+        tuple(shlex.split(options.ready_cmd or "")),
+        options.ready_timeout or 60.0,
+    )
+    judging = {
+        "expect_exit": tuple(options.expect_exit or ()),
+        "last_log": options.last_log or "",
+        "request": _url(options.request) if options.request else None,
+        "require": tuple(options.require or ()),
+        "thorough": bool(options.thorough),
+    }
+    return Stage(engine, agent, ImageSubject(image, grace, arguments, run_options, words), readiness, judging)
+
+
+def _merge(options: argparse.Namespace, said: Settings) -> None:
+    """What the file says, where the command line says nothing."""
+    for key, value in said.values.items():
+        name = key.replace("-", "_")
+        if key != "skip" and not getattr(options, name):
+            setattr(options, name, value)
+
+
+def _plan(options: argparse.Namespace, said: Settings) -> Plan:
+    from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415 - an extra
+    from pyinit.verify.runner import Plan  # noqa: PLC0415
+
+    names = {"openshift": "ST-04", "readonly": "ST-05"}
+    checks = [check for word in options.check or [] for check in _chosen(word)] or list(CHECKS)
+    left_out = dict(said.skip)
+    for word in options.skip or []:
+        identity, _, reason = word.partition("=")
+        for check in _chosen(identity):
+            left_out[check.id] = reason or "on the command line"
+    require = {check.id for word in options.require or [] for check in _chosen(names.get(word, word))}
+    known = _known(options.baseline) if options.baseline else frozenset()
+    jobs = 3 if options.jobs is None else options.jobs
+    if jobs < 1:
+        raise CommandError(f"verify: --jobs {jobs}: at least one container is needed", IMPOSSIBLE)
+    return Plan(tuple(dict.fromkeys(checks)), left_out, frozenset(require), known, jobs)
+
+
+def _chosen(word: str) -> Sequence[Check]:
+    from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415 - an extra
+
+    found = [check for check in CHECKS if word.upper() in (check.id, check.id.partition("-")[0])]
+    if not found:
+        raise CommandError(
+            f"verify: there is no check {word!r}: there are {', '.join(check.id for check in CHECKS)}", IMPOSSIBLE
+        )
+    return found
+
+
+def _known(path: Path) -> frozenset[str]:
+    import json  # noqa: PLC0415 - only for a baseline
+
+    from pyinit.verify.report import SCHEMA  # noqa: PLC0415 - an extra
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise CommandError(
+                f"verify: the baseline {path} has the schema {found['schema']}, not {SCHEMA}", IMPOSSIBLE
+            )
+        return frozenset(one["id"] for one in found["results"] if one["verdict"] == "fail")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            f"verify: the baseline {path} cannot be read ({error}): write one with --json", IMPOSSIBLE
+        ) from None
+
+
+def _run_options(options: argparse.Namespace) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """docker-py's options, and the same as words of `docker run`."""
+    found: dict[str, Any] = {}
+    words: list[str] = []
+
+    def take(flag: str, name: str, value: Any, made: Callable[[Any], Any] = lambda value: value) -> None:  # noqa: ANN401
+        if value in (None, [], False):
+            return
+        found[name] = made(value)
+        for one in value if isinstance(value, list) else [value]:
+            words.extend([flag] if one is True else [flag, str(one)])
+
+    environment = _environment(options)
+    take("-e", "environment", environment)
+    take("-v", "volumes", [_absolute(volume) for volume in options.volume or []])
+    take("--network", "network_mode", options.network)
+    take("--user", "user", options.user)
+    take("--platform", "platform", options.platform)
+    take("--runtime", "runtime", options.runtime)
+    take("--read-only", "read_only", options.read_only)
+    take("--tmpfs", "tmpfs", options.tmpfs, lambda value: dict(one.partition(":")[::2] for one in value))
+    take("--entrypoint", "entrypoint", options.entrypoint, shlex.split)
+    take("--init", "init", options.init)
+    take("--cap-add", "cap_add", options.cap_add)
+    take("--cap-drop", "cap_drop", options.cap_drop)
+    take("--security-opt", "security_opt", options.security_opt)
+    take("--memory", "mem_limit", options.memory)
+    take("--shm-size", "shm_size", options.shm_size)
+    take("--ulimit", "ulimits", options.ulimit, lambda value: [_ulimit(one) for one in value])
+    return found, tuple(words)
+
+
+def _environment(options: argparse.Namespace) -> list[str]:
+    found: list[str] = []
+    if options.env_file:
+        try:
+            lines = Path(options.env_file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"verify: --env-file {options.env_file} cannot be read: {error}", IMPOSSIBLE) from None
+        found += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    found += options.env or []
+    return [one if "=" in one else f"{one}={os.environ[one]}" for one in found if "=" in one or one in os.environ]
+
+
+def _absolute(volume: str) -> str:
+    """`./data:/data` as the engine wants it: a folder by its whole path, a volume by its name."""
+    source, colon, rest = volume.partition(":")
+    if not colon:
+        raise CommandError(f"verify: -v {volume}: write SOURCE:PATH", IMPOSSIBLE)
+    return f"{Path(source).resolve() if source.startswith(('.', '/', '~')) else source}:{rest}"
+
+
+def _ulimit(word: str) -> dict[str, object]:
+    name, equals, limits = word.partition("=")
+    soft, _, hard = limits.partition(":")
+    if not equals or not soft.lstrip("-").isdigit() or (hard and not hard.lstrip("-").isdigit()):
+        raise CommandError(f"verify: --ulimit {word}: write NAME=SOFT or NAME=SOFT:HARD", IMPOSSIBLE)
+    return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}  # as docker.types.Ulimit
+
+
+def _url(text: str) -> tuple[str, int, str]:
+    parts = urlsplit(text)
+    if parts.scheme != "http" or not parts.hostname:
+        raise CommandError(f"verify: --request {text}: write http://127.0.0.1:PORT/PATH", IMPOSSIBLE)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return parts.hostname, parts.port or 80, path
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
+def _write(options: argparse.Namespace, came: Run, about: Mapping[str, str]) -> None:
+    from pyinit.verify import report  # noqa: PLC0415 - an extra
+
+    strict = bool(options.strict)
+    wanted: tuple[tuple[Path | None, Callable[[], str]], ...] = (
+        (options.json, lambda: report.json_text(came, about, strict=strict)),
+        (options.junit, lambda: report.junit(came)),
+        (options.markdown, lambda: report.markdown(came, about, strict=strict)),
+    )
+    for path, text in wanted:
+        if path is None:
+            continue
+        try:
+            if str(path) == "-":
+                sys.stdout.write(text())
+            else:
+                path.write_text(text(), encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"verify: {path} cannot be written: {error.strerror}", IMPOSSIBLE) from None

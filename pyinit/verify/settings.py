@@ -1,0 +1,136 @@
+"""`verify.toml`, or the table `[tool.pyinit.verify]` of pyproject.toml: what a project always says, with reasons for what it leaves out.
+
+```toml
+ready-log = "listening"
+timeout = 20
+expect-exit = [143]
+
+[skip]
+EX-06 = "a JVM ends with 143; our job runner knows"
+```
+
+Keys are the long options without their dashes. The command line goes before the file. Strict: an unknown key is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyinit.verify.catalogue import BY_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEYS: Mapping[str, type | tuple[type, ...]] = {
+    "ready-log": str,
+    "ready-tcp": int,
+    "ready-cmd": str,
+    "ready-timeout": (int, float),
+    "timeout": int,
+    "expect-exit": list,
+    "last-log": str,
+    "request": str,
+    "require": list,
+    "check": list,
+    "jobs": int,
+    "strict": bool,
+    "thorough": bool,
+    "env": list,
+    "env-file": str,
+    "volume": list,
+    "network": str,
+    "user": str,
+    "tmpfs": list,
+    "cap-add": list,
+    "cap-drop": list,
+    "memory": str,
+    "read-only": bool,
+    "command": list,
+    "skip": dict,
+}
+"""Each key and what its value is."""
+
+
+class SettingsError(Exception):
+    """The file is wrong; the message names file, line and key, and says what to write instead."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a file says."""
+
+    path: Path | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def skip(self) -> Mapping[str, str]:
+        """Reasons by check."""
+        found: Mapping[str, str] = self.values.get("skip", {})
+        return found
+
+
+def load(path: Path | None, folder: Path) -> Settings:
+    """The file that was named, or the one in `folder`; nothing where there is none. Raises SettingsError."""
+    if path is None:
+        candidates = [folder / "verify.toml", folder / "pyproject.toml"]
+    elif path.is_file():
+        candidates = [path]
+    else:
+        raise SettingsError(f"there is no file {path}: correct --config")
+    for candidate in candidates:
+        if not candidate.is_file():
+            continue
+        text, values = _read(candidate)
+        if candidate.name == "pyproject.toml":
+            values = values.get("tool", {}).get("pyinit", {}).get("verify")
+            if values is None:
+                continue
+        return Settings(candidate, _checked(candidate, text, values))
+    return Settings()
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+
+
+def _checked(path: Path, text: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key, value in values.items():
+        where = f"{path}, line {_line(text, key)}"
+        wanted = KEYS.get(key)
+        if wanted is None:
+            raise SettingsError(f"{where}: there is no key {key!r}{_nearest(key, KEYS)}")
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise SettingsError(f"{where}: {key} must be {_called(wanted)}, not {value!r}")
+    for check, reason in values.get("skip", {}).items():
+        where = f"{path}, line {_line(text, check)}"
+        if check not in BY_ID:
+            raise SettingsError(f"{where}: there is no check {check!r}{_nearest(check, BY_ID)}")
+        if not isinstance(reason, str) or not reason.strip():
+            raise SettingsError(f'{where}: say why {check} is left out: {check} = "because ..."')
+    return values
+
+
+def _line(text: str, key: str) -> int:
+    found = re.search(rf"^\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*[=\].]", text, re.MULTILINE)
+    return text.count("\n", 0, found.start() + len(found[0]) - len(found[0].lstrip())) + 1 if found else 1
+
+
+def _nearest(word: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; write {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+
+
+def _called(wanted: type | tuple[type, ...]) -> str:
+    first = wanted[0] if isinstance(wanted, tuple) else wanted
+    return {str: "a text", int: "a number", list: "a list", bool: "true or false", dict: "a table"}[first]
