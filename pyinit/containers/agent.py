@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyinit.containers import helpers, procfs, tracefs
 from pyinit.containers.observer import INITIAL_NAMESPACE, Observer
+from pyinit.init.options import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -163,8 +164,8 @@ def _look(pid: int) -> dict[str, Any] | None:
             "inside": state.numbers[-1],
             "parent": seen.parent,
             "born": seen.born,
-            "name": seen.name,
-            "command": procfs.command(pid),
+            "name": show(seen.name),
+            "command": show(procfs.command(pid)),
             "program": program,
             "state": state.state,
             "uid": state.uid,

@@ -44,6 +44,7 @@ from pyinit.containers.tracefs import (
     UnavailableError,
 )
 from pyinit.init import signals
+from pyinit.init.options import show
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,8 +96,8 @@ class _Tracked:
     def snapshot(self) -> Process:
         received = sorted([*self.children_ended, *self.signals], key=lambda signal: signal.time)
         return Process(
-            self.name,
-            self.command,
+            show(self.name),  # a program may call itself anything, terminal sequences included
+            show(self.command),
             self.pid,
             self.inside,
             self.parent,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyinit.containers.account import How
 from pyinit.init import signals
+from pyinit.init.options import show
 from pyinit.verify.acts import EARLY, REAP_WITHIN
 from pyinit.verify.evidence import Act, Case, Stop, describe, is_shell, listed
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
@@ -434,4 +435,4 @@ def last_words(case: Case, _act: Act, stop: Stop) -> Finding:
         return skipped("no --last-log REGEX was given")
     if re.search(wanted, stop.logs, re.MULTILINE):
         return passed(f"{wanted!r} is in its log")
-    return failed(f"{wanted!r} is not in its log after the stop", *stop.logs.splitlines()[-5:])
+    return failed(f"{wanted!r} is not in its log after the stop", *(show(line) for line in stop.logs.splitlines()[-5:]))

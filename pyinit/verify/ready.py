@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyinit.init.options import show
 from pyinit.verify.evidence import Image, Ready
 
 if TYPE_CHECKING:
@@ -102,5 +103,5 @@ def _must_run(container: Container) -> None:
 
 
 def _last_words(container: Container) -> str:
-    lines = [line for line in container.logs().splitlines() if line.strip()][-3:]
+    lines = [show(line.rstrip()) for line in container.logs().splitlines() if line.strip()][-3:]
     return "; its last words: " + " / ".join(lines) if lines else "; it wrote nothing"

@@ -1,0 +1,205 @@
+"""The reports of `pyinitctl verify`, its settings, and what a run's exit status is: all that is pure."""
+
+import io
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pyinit.containers import timeline
+from pyinit.containers.account import Account, Fate, Process, Sender, Signal
+from pyinit.verify import judges, report, settings
+from pyinit.verify.catalogue import BY_ID, CHECKS
+from pyinit.verify.evidence import Act, Case, Image, Stop
+from pyinit.verify.runner import Run
+from pyinit.verify.verdicts import GROUPS, Result, Severity, Verdict, failed, note, passed, skipped
+
+IMAGE = Image(
+    "shop:ci",
+    "sha256:1",
+    ("sh", "-c", "worker; true"),
+    15,
+    declares_stop_signal=False,
+    healthcheck=(),
+    ports=(),
+    user="",
+    platform="linux/amd64",
+)
+BEGAN = 1000.0
+
+
+def process(name: str, inside: int, ended: float, status: int, *received: Signal) -> Process:
+    """One process of a container, born before the stop; `ended` counts from it."""
+    return Process(name, name, 500 + inside, inside, 501 if inside > 1 else 400, 900.0, BEGAN + ended, status, received)
+
+
+def signal(number: int, sender: Sender, after: float = 0.0, fate: Fate = Fate.DELIVERED) -> Signal:
+    """A signal, so many seconds after the stop began."""
+    return Signal(BEGAN + after, number, fate, sender, None, "somebody")
+
+
+def stop(*processes: Process, status: int = 0, grace: float = 10.0, forced: bool = False) -> Stop:
+    """A stop with this account."""
+    account = Account("trace", processes, ())
+    shown = timeline.of(account, "shop:ci", stopped=BEGAN)
+    seconds = (processes[0].ended or 0) - BEGAN
+    return Stop(grace, seconds, status, forced, "bye\n", account=account, timeline=shown)
+
+
+LEFT = stop(
+    process("sh", 1, 0.5, 0, signal(15, Sender.OUTSIDE)),
+    process("worker <&>|", 7, 0.5, 9, signal(9, Sender.NAMESPACE_END, 0.499)),
+)
+
+
+def run(*results: Result, plain: Stop = LEFT) -> Run:
+    """A run that came to these results."""
+    acts = {"stop": Act("stop", "docker run ...", stop=plain, seconds=3.0)}
+    return Run(Case(IMAGE, {}, acts), results, "trace", "settled")
+
+
+def result(check: str, verdict: Verdict, **more: object) -> Result:
+    """A check's result."""
+    make = {Verdict.PASS: passed, Verdict.FAIL: failed, Verdict.SKIPPED: skipped, Verdict.NOTE: note}[verdict]
+    row = BY_ID[check]
+    return Result(row, make("as seen", "a line"), required=row.required, **more)  # type: ignore[arg-type]
+
+
+MIXED = run(
+    Result(
+        BY_ID["PT-04"],
+        judges.nobody_killed(Case(IMAGE, {}, {"stop": Act("stop", stop=LEFT)})),
+        3.0,
+        reproduce="docker run x",
+    ),
+    result("SG-01", Verdict.PASS),
+    result("ZO-01", Verdict.SKIPPED),
+    result("ST-02", Verdict.NOTE),
+    result("EX-06", Verdict.FAIL, known=True),
+)
+ABOUT = {"engine": "Docker 20.10", "observer": "everything"}
+
+
+# --- the catalogue ---
+
+
+def test_the_catalogue_is_whole() -> None:
+    """Each row has its words; only notes have nothing to put right."""
+    assert len(BY_ID) == len(CHECKS)
+    for check in CHECKS:
+        assert check.id.partition("-")[0] in GROUPS
+        assert check.title
+        assert check.why.endswith(".")
+        assert bool(check.fix) is (check.severity is not Severity.NOTE)
+    assert [check.id for check in CHECKS if check.required] == ["SG-01", "GR-01", "PT-04", "ZO-01"]
+
+
+def test_nothing_passes_without_evidence() -> None:
+    """A judge whose act was not done skips, each of them."""
+    for check in CHECKS:
+        assert check.judge(Case(IMAGE, {}, {})).verdict is Verdict.SKIPPED
+
+
+# --- the exit status ---
+
+
+@pytest.mark.parametrize(
+    ("results", "strict", "status"),
+    [
+        ((), False, 0),
+        ((result("SG-01", Verdict.PASS), result("EX-06", Verdict.SKIPPED)), False, 0),
+        ((result("SG-01", Verdict.PASS), result("EX-06", Verdict.SKIPPED)), True, 2),
+        ((result("SG-01", Verdict.SKIPPED),), False, 2),
+        ((result("SG-01", Verdict.SKIPPED, excused="no TERM here"),), True, 0),
+        ((result("EX-06", Verdict.FAIL), result("SG-01", Verdict.SKIPPED)), False, 1),
+        ((result("EX-06", Verdict.FAIL, known=True),), True, 0),
+        ((result("ST-02", Verdict.NOTE),), True, 0),
+    ],
+)
+def test_exit_status(results: tuple[Result, ...], status: int, *, strict: bool) -> None:
+    """1: something failed that is not known; 2: a required check, or with --strict any, was skipped without a reason."""
+    assert run(*results).status(strict=strict) == status
+
+
+# --- what is shown ---
+
+
+def test_in_a_terminal() -> None:
+    """The failure in words with its evidence, its fix and the timeline; the verdict last; it reads without colour."""
+    out = io.StringIO()
+    report.show(Console(file=out, width=100, highlight=False), MIXED, ABOUT, strict=False)
+    text = out.getvalue()
+    assert "still lived when PID 1 left, and the kernel killed them" in text
+    assert "fix wait for the children before PID 1 ends" in text
+    assert "SIGKILL as PID 1 left" in text
+    assert "docker run x" in text
+    assert text.splitlines()[-1] == (
+        "1 passed, 2 failed (1 known), 1 skipped, 1 notes: it does not stop as it should: PT-04"
+    )
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_as_json() -> None:
+    """Everything, and what was written comes back as the same account."""
+    found = json.loads(report.json_text(MIXED, ABOUT, strict=False))
+    assert found["schema"] == "pyinit-verify/1"
+    assert found["summary"] == {"pass": 1, "fail": 2, "skipped": 1, "note": 1}
+    assert (found["status"], found["subject"]["stop_signal"]) == (1, "SIGTERM")
+    assert found["results"][0]["id"] == "PT-04"
+    assert found["results"][0]["fix"]
+    assert Account.of_json(found["acts"]["stop"]["stop"]["account"]) == LEFT.account
+
+
+def test_as_junit() -> None:
+    """XML, whatever a program calls itself; what is known in the baseline is no failure."""
+    suite = ET.fromstring(report.junit(MIXED))[0]  # noqa: S314 - our own
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("5", "1", "2")
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert "worker <&>|" in (failure.get("message") or "")
+
+
+def test_as_markdown() -> None:
+    """A table whose cells hold, whatever a program calls itself."""
+    text = report.markdown(MIXED, ABOUT, strict=False)
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert all(line.replace("\\|", "").count("|") == 5 for line in rows)
+    assert "### PT-04" in text
+
+
+# --- settings ---
+
+
+def load(folder: Path, text: str, name: str = "verify.toml") -> settings.Settings:
+    """The settings of a folder with that file."""
+    (folder / name).write_text(text, encoding="utf-8")
+    return settings.load(None, folder)
+
+
+def test_settings(tmp_path: Path) -> None:
+    """verify.toml, and the table of pyproject.toml where there is none."""
+    assert settings.load(None, tmp_path).values == {}
+    assert load(tmp_path, "[tool.pyinit.verify]\ntimeout = 3\n", "pyproject.toml").values == {"timeout": 3}
+    found = load(tmp_path, 'timeout = 20\nexpect-exit = [143]\n[skip]\nEX-06 = "a JVM"\n')
+    assert (found.values["timeout"], found.skip) == (20, {"EX-06": "a JVM"})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\ntimout = 3\n", "line 2: there is no key 'timout'; write 'timeout'?"),
+        ('timeout = "3"\n', "line 1: timeout must be a number, not '3'"),
+        ("timeout = true\n", "line 1: timeout must be a number, not True"),
+        ('strict = true\n\n[skip]\nEX-6 = "no"\n', "line 4: there is no check 'EX-6'; write 'EX-06'?"),
+        ('[skip]\nEX-06 = ""\n', "line 2: say why EX-06 is left out"),
+        ("timeout = \n", "is not TOML: Invalid value (at line 1, column 11)"),
+    ],
+)
+def test_wrong_settings(tmp_path: Path, text: str, words: str) -> None:
+    """File, line and key, and what to write instead."""
+    with pytest.raises(settings.SettingsError) as caught:
+        load(tmp_path, text)
+    assert words in str(caught.value)
+    assert str(tmp_path / "verify.toml") in str(caught.value)
