@@ -119,12 +119,15 @@ def inside_is_harmless(case: Case) -> Finding:
 
 
 @_needs_stop("stop")
-def no_waiting_shell(_case: Case, _act: Act, stop: Stop) -> Finding:
-    """ST-01: PID 1 is not a shell that only waits for one child."""
+def no_waiting_shell(case: Case, _act: Act, stop: Stop) -> Finding:
+    """ST-01: PID 1 is not a shell that only waits for one child. One that traps the stop signal, and ends on it, does more."""
     first = next((seen for seen in stop.before if seen.inside == 1), None)
     if first is None:
         return skipped("PID 1 could not be looked at")
     children = [seen for seen in stop.before if seen.parent == first.pid and not seen.is_zombie]
+    traps = bool(first.caught >> (case.image.stop_signal - 1) & 1)
+    if is_shell(first) and traps and not stop.forced:
+        return passed(f"PID 1 is the shell {first.name!r}, which handles {case.stop_signal}")
     if is_shell(first) and len(children) == 1:
         return failed(
             f"PID 1 is the shell {first.name!r}, which waits for {describe(children[0])}",
