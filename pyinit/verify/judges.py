@@ -50,6 +50,18 @@ def _seconds(value: float) -> str:
     return f"{value:.1f} s" if value >= 1 else f"{value:.2f} s"
 
 
+NOT_READY = (
+    "it was not ready when it was asked to stop: it seemed settled, and stopped as it should when it had been given "
+    "five times as long. Say when it is ready: --ready-log, --ready-tcp or --ready-cmd"
+)
+
+
+def _was_not_ready(case: Case) -> bool:
+    """Whether the plain stop says nothing, because it came too early."""
+    patient = case.act("patient").stop
+    return patient is not None and not patient.forced
+
+
 # --- signals ---
 
 
@@ -58,12 +70,8 @@ def stops_on_signal(case: Case, _act: Act, stop: Stop) -> Finding:
     """SG-01: PID 1 ends by itself after the stop signal."""
     if not stop.forced:
         return passed(f"PID 1 ended {_seconds(stop.seconds)} after {case.stop_signal}, with status {stop.status}")
-    patient = case.act("patient").stop
-    if patient is not None and not patient.forced:
-        return skipped(
-            "it was not ready when it was asked to stop: it seemed settled, and stopped as it should when it had been given "
-            "five times as long. Say when it is ready: --ready-log, --ready-tcp or --ready-cmd"
-        )
+    if _was_not_ready(case):
+        return skipped(NOT_READY)
     first = stop.members[0] if stop.members else None
     evidence = [_ended(stop, process) for process in stop.members]
     words = f"PID 1 did not end within {_seconds(stop.grace)} of {case.stop_signal}: the engine had to SIGKILL it"
@@ -112,12 +120,15 @@ def inside_is_harmless(case: Case) -> Finding:
 
 
 @_needs_stop("stop")
-def no_waiting_shell(_case: Case, _act: Act, stop: Stop) -> Finding:
-    """ST-01: PID 1 is not a shell that only waits for one child."""
+def no_waiting_shell(case: Case, _act: Act, stop: Stop) -> Finding:
+    """ST-01: PID 1 is not a shell that only waits for one child. One that traps the stop signal, and ends on it, does more."""
     first = next((seen for seen in stop.before if seen.inside == 1), None)
     if first is None:
         return skipped("PID 1 could not be looked at")
     children = [seen for seen in stop.before if seen.parent == first.pid and not seen.is_zombie]
+    traps = bool(first.caught >> (case.image.stop_signal - 1) & 1)
+    if is_shell(first) and traps and not stop.forced:
+        return passed(f"PID 1 is the shell {first.name!r}, which handles {case.stop_signal}")
     if is_shell(first) and len(children) == 1:
         return failed(
             f"PID 1 is the shell {first.name!r}, which waits for {describe(children[0])}",
@@ -220,8 +231,10 @@ def exit_status(case: Case, _act: Act, stop: Stop) -> Finding:
 
 
 @_needs_stop("stop")
-def within_grace(_case: Case, _act: Act, stop: Stop) -> Finding:
+def within_grace(case: Case, _act: Act, stop: Stop) -> Finding:
     """GR-01: it is over within the grace period."""
+    if _was_not_ready(case):
+        return skipped(NOT_READY)
     if stop.forced or stop.seconds >= stop.grace:
         return failed(f"{_seconds(stop.seconds)} of {_seconds(stop.grace)}: the whole grace period")
     margin = stop.grace - stop.seconds

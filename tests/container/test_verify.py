@@ -1,0 +1,362 @@
+"""The checks are checked: containers of docker/checks, of which it is known what each check must say.
+
+The table ROWS has a line for each; docker/checks/README.md says the same for readers. The rest is about what checks stand on: an
+observer that says what it cannot see, and a session that leaves nothing behind.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from pyinit.containers import remote
+from pyinit.containers.account import How
+from pyinit.containers.engine import LABEL, PID_LABEL, STARTED_LABEL, Container, Engine
+from pyinit.containers.remote import Agent
+from pyinit.verify.acts import Stage
+from pyinit.verify.catalogue import BY_ID
+from pyinit.verify.ready import Readiness
+from pyinit.verify.runner import Plan, Run, run
+from pyinit.verify.subject import ImageSubject, image_of
+from pyinit.verify.verdicts import Severity
+from support.waiting import until
+
+pytestmark = pytest.mark.engines("native")
+
+CHECKS = Path(__file__).resolve().parent.parent.parent / "docker" / "checks"
+LOG = Readiness(log="^ready$", timeout=30)
+
+PYINIT = ("pyinit", "--")
+
+
+def guest(name: str, *words: str) -> tuple[str, ...]:
+    """The command line of a program of docker/checks."""
+    return ("python3", f"/checks/{name}.py", *words)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A container, and what checks must say of it: a verdict, and a regular expression that their words match."""
+
+    name: str
+    command: tuple[str, ...]
+    says: Mapping[str, tuple[str, str]]
+    target: str = "plain"
+    grace: int = 3
+    options: Mapping[str, Any] = field(default_factory=dict)
+    run_options: Mapping[str, Any] = field(default_factory=dict)
+    readiness: Readiness = LOG
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+
+
+ROWS = (
+    Row(
+        "a server behind an init",
+        (*PYINIT, *guest("server")),
+        {
+            "SG-01": ("pass", "PID 1 ended .* after SIGTERM, with status 0"),
+            "SG-06": ("skipped", "declares no STOPSIGNAL"),
+            "GR-01": ("pass", "to spare"),
+            "GR-06": ("skipped", "no --request URL"),
+            "PT-01": ("pass", "no program runs behind a shell"),
+            "PT-04": ("pass", "all 2 processes ended by themselves"),
+            "EX-06": ("pass", "exit status 0"),
+            "ST-01": ("pass", "PID 1 is 'pyinit'"),
+            "ST-04": ("pass", "stops as before"),
+            "ST-05": ("pass", "stops as before"),
+            "TT-03": ("pass", "does not stop it"),
+            "ZO-01": ("pass", "reaped at once"),
+            "ZO-02": ("pass", "none of 50 orphans is left"),
+            "FD-05": ("skipped", "no --last-log REGEX"),
+        },
+    ),
+    Row(
+        "the notes about a server behind an init",
+        (*PYINIT, *guest("server")),
+        {
+            "SG-07": ("note", "SIGKILL from inside: no effect; SIGSTOP from inside: no effect"),
+            "GR-02": ("note", "docker stop -t 0 took [0-9.]+ s"),
+            "ST-02": ("note", r"\d of 8 lost"),
+            "ZO-03": ("note", "no zombie has a living parent"),
+            "ZO-04": ("note", r"stopped exec session in it, it .*without it"),
+        },
+    ),
+    Row(
+        "a shell that waits",
+        ("sh", "-c", "python3 /checks/server.py; true"),
+        {
+            "SG-01": ("fail", r"within 3\.0 s of SIGTERM.*no handler"),
+            "GR-01": ("fail", "the whole grace period"),
+            "PT-01": ("fail", r"^\d+ python3\S* runs behind a shell.*never got the signal"),
+            "PT-04": ("skipped", "SG-01"),
+            "EX-06": ("skipped", "SG-01"),
+            "ST-01": ("fail", r"the shell 'sh', which waits for \d+ python3"),
+            "ST-04": ("skipped", "SG-01"),
+            "ST-05": ("skipped", "SG-01"),
+            "TT-03": ("skipped", "SG-01"),
+            "GR-03": ("skipped", "SG-01"),
+        },
+    ),
+    Row(
+        "a shell that passes the signal on",
+        ("sh", "/checks/forward.sh", *guest("server")),
+        {
+            "SG-01": ("pass", "with status 0"),
+            "PT-01": ("pass", r"^\d+ python3\S* ran behind a shell and ended without being killed"),
+            "PT-04": ("pass", "all 2 processes"),
+            "EX-06": ("pass", ""),
+            "ST-01": ("pass", "PID 1 is the shell 'sh'|PID 1 is 'sh'"),
+        },
+    ),
+    Row(
+        "a PID 1 that ignores the signal",
+        guest("deaf"),
+        {
+            "SG-01": ("fail", "the engine had to SIGKILL it"),
+            "GR-01": ("fail", ""),
+            "PT-01": ("pass", "no program runs behind a shell"),
+            "ST-01": ("pass", "PID 1 is 'python3"),
+        },
+    ),
+    Row(
+        "a PID 1 without a handler",
+        ("sh", "-c", "echo ready; exec sleep 1000"),
+        {"SG-01": ("fail", "no handler for the signal"), "ST-01": ("pass", "PID 1 is 'sleep'")},
+    ),
+    Row(
+        "one that only seems to be ready",
+        guest("late", "5"),
+        {
+            "SG-01": ("skipped", "was not ready when it was asked"),
+            "GR-01": ("skipped", "was not ready"),
+            "PT-04": ("skipped", "SG-01"),
+        },
+        grace=1,
+        readiness=Readiness(),
+    ),
+    Row(
+        "a PID 1 that leaves its server to the kernel",
+        guest("leave"),
+        {
+            "SG-01": ("pass", ""),
+            "PT-04": ("fail", r"^\d+ python3\S* still lived when PID 1 left, and the kernel killed them; never asked"),
+            "EX-06": ("pass", ""),
+        },
+    ),
+    Row(
+        "a slow one that makes it",
+        guest("server", "TERM", "0", "2"),
+        {
+            "SG-01": ("pass", ""),
+            "GR-01": ("pass", r"2\.\d s of 3\.0 s"),
+            "GR-03": ("pass", "no harm done"),
+            "ST-01": ("pass", ""),
+        },
+    ),
+    Row(
+        "a slow one that does not make it",
+        guest("server", "TERM", "0", "60"),
+        {"SG-01": ("fail", ""), "GR-01": ("fail", "the whole grace period"), "PT-04": ("skipped", "SG-01")},
+        grace=2,
+    ),
+    Row("one that answers 143", guest("server", "TERM", "143"), {"EX-06": ("fail", r"143 \(128 \+ SIGTERM\)")}),
+    Row(
+        "one that answers 143, as expected",
+        guest("server", "TERM", "143"),
+        {"EX-06": ("pass", "exit status 143"), "GR-03": ("skipped", "ended before a second signal")},
+        options={"expect_exit": (143,)},
+    ),
+    Row(
+        "one that a second signal has abandon its server",
+        guest("impatient"),
+        {"PT-04": ("pass", ""), "GR-03": ("fail", r"a second SIGTERM left \d+ python3\S* to SIGKILL")},
+    ),
+    Row(
+        "one that writes a file when it is stopped",
+        guest("writer"),
+        {"ST-04": ("fail", "exit status 1, otherwise 0"), "ST-05": ("fail", "exit status 1, otherwise 0")},
+    ),
+    Row(
+        "one that is particular about where it starts",
+        guest("needy"),
+        {
+            "ST-04": ("skipped", "root, or a user that it knows.*(KeyError|not found)"),
+            "ST-05": ("skipped", "writable path.*Read-only"),
+            "TT-03": ("skipped", "not on a terminal"),
+        },
+    ),
+    Row(
+        "one that stops on a resize",
+        guest("server", "WINCH"),
+        {"SG-06": ("pass", "SIGWINCH reached 1 python3"), "TT-03": ("fail", "SIGWINCH stops it")},
+        target="winch",
+    ),
+    Row(
+        "an init that makes SIGTERM of SIGQUIT",
+        guest("translate"),
+        {"SG-01": ("pass", "SIGQUIT"), "SG-06": ("fail", "SIGQUIT.*came instead: SIGTERM"), "PT-04": ("pass", "")},
+        target="quit",
+    ),
+    Row(
+        "a program that gets its SIGQUIT",
+        ("pyinit", "--stop-signals", "QUIT", "--", *guest("server", "QUIT")),
+        {"SG-06": ("pass", r"SIGQUIT reached \d+ python3")},
+        target="quit",
+    ),
+    Row(
+        "one that reaps nobody",
+        guest("server"),
+        {"ZO-01": ("fail", "does not reap orphans"), "ZO-02": ("fail", "of 50 orphans are still zombies")},
+        severities={"ZO-01": Severity.SHOULD, "ZO-02": Severity.SHOULD},
+    ),
+    Row(
+        "one that reaps nobody, with a health check that leaves orphans",
+        guest("server"),
+        {"ZO-01": ("fail", "does not reap orphans"), "ZO-02": ("fail", r"10 runs of its HEALTHCHECK left \d+ zombies")},
+        target="health",
+        severities={"ZO-01": Severity.MUST, "ZO-02": Severity.MUST},
+    ),
+    Row(
+        "one whose own orphan stays a zombie",
+        guest("orphaned"),
+        {"ZO-01": ("fail", r"1 of its own was still a zombie")},
+        severities={"ZO-01": Severity.MUST},
+    ),
+    Row(
+        "a program that does not reap its child, behind an init",
+        (*PYINIT, *guest("lazy")),
+        {"ZO-01": ("pass", ""), "ZO-02": ("pass", ""), "ZO-03": ("note", "1 zombies whose parent lives")},
+    ),
+    Row(
+        "a health check that leaves orphans, behind an init",
+        (*PYINIT, *guest("server")),
+        {"ZO-01": ("pass", ""), "ZO-02": ("pass", "after 10 runs of its HEALTHCHECK")},
+        target="health",
+    ),
+    Row(
+        "one in the host's PID namespace",
+        guest("server"),
+        {
+            "SG-01": ("pass", ""),
+            "PT-01": ("skipped", "view of its processes"),
+            "PT-04": ("skipped", "view of its processes"),
+            "ST-01": ("skipped", "view of its processes"),
+            "ZO-01": ("skipped", "view of its processes|nothing is put into it"),
+            "ZO-02": ("skipped", "view of its processes|nothing is put into it"),
+        },
+        run_options={"pid_mode": "host"},
+    ),
+    Row(
+        "a web server that finishes what is under way",
+        guest("web", "1", "finish"),
+        {"GR-06": ("pass", "was answered: .*200.*")},
+        target="web",
+        options={"request": ("127.0.0.1", 8000, "/")},
+        readiness=Readiness(),
+    ),
+    Row(
+        "a web server that cuts off what is under way",
+        guest("web", "1", "cut"),
+        {"GR-06": ("fail", "was cut off"), "EX-06": ("pass", "")},
+        options={"request": ("127.0.0.1", 8000, "/")},
+    ),
+    Row(
+        "a web server that answers before the stop begins",
+        guest("web", "0", "cut"),
+        {"GR-06": ("skipped", "over before the stop began")},
+        options={"request": ("127.0.0.1", 8000, "/")},
+    ),
+    Row(
+        "last words that are there",
+        guest("server"),
+        {"FD-05": ("pass", "is in its log")},
+        options={"last_log": "^bye$"},
+    ),
+    Row(
+        "last words that are lost",
+        guest("leave"),
+        {"FD-05": ("fail", "is not in its log")},
+        options={"last_log": "^bye$"},
+    ),
+)
+
+
+# --- what all share ---
+
+
+@pytest.fixture(scope="module")
+def containers() -> Iterator[Engine]:
+    """The session that makes all containers here."""
+    with Engine() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def observer(containers: Engine) -> Iterator[Agent]:
+    """One observer for all."""
+    with Agent(containers) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def images(client: docker.DockerClient, image: str) -> Mapping[str, str]:
+    """The stages of docker/checks/Dockerfile, by name."""
+    names = re.findall(r"^FROM .* AS (\w+)$", (CHECKS / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    made = {}
+    for name in names:
+        built, _ = client.images.build(
+            path=str(CHECKS),
+            target=name,
+            buildargs={"BASE": image},
+            tag=f"pyinit-checks:{name}",
+            network_mode="none",
+            rm=True,
+            forcerm=True,
+        )
+        made[name] = str(built.id)
+    return made
+
+
+def stage_of(row: Row, engine: Engine, agent: Agent | None, images: Mapping[str, str]) -> Stage:
+    """What the runner needs for a row."""
+    options = {"network_mode": "none", **row.run_options}
+    image = image_of(engine, images[row.target], options, list(row.command), "never")
+    subject = ImageSubject(image, row.grace, row.command, options)
+    return Stage(engine, agent, subject, row.readiness, row.options)
+
+
+def verify(row: Row, engine: Engine, agent: Agent | None, images: Mapping[str, str]) -> Run:
+    """Does what the row's checks need."""
+    plan = Plan(checks=tuple(BY_ID[name] for name in row.says), jobs=2)
+    return run(stage_of(row, engine, agent, images), plan, lambda *_: None)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_checks_say_what_is_so(row: Row, containers: Engine, observer: Agent, images: Mapping[str, str]) -> None:
+    """Each check of a row gives the verdict of the table, and names who it is about."""
+    found = verify(row, containers, observer, images)
+    said = {one.check.id: (one.finding.verdict.value, one.finding.words) for one in found.results}
+    assert {name: verdict for name, (verdict, _) in said.items()} == {
+        name: verdict for name, (verdict, _) in row.says.items()
+    }, said
+    for name, (_, words) in row.says.items():
+        assert re.search(words, said[name][1]), f"{name}: {said[name][1]}"
+    severities = {one.check.id: one.severity for one in found.results}
+    assert {name: severities[name] for name in row.severities} == row.severities
+
+
+def test_every_check_has_its_cases() -> None:
+    """The table has a case for each verdict that a check can give; GR-01 and SG-01 are only skipped where it was not ready."""
+    said = {(name, verdict) for row in ROWS for name, (verdict, _) in row.says.items()}
+    for check in BY_ID.values():
+        wanted = {"note"} if check.severity is Severity.NOTE else {"pass", "fail", "skipped"}
+        assert {verdict for name, verdict in said if name == check.id} >= wanted, check.id
