@@ -194,9 +194,15 @@ def _build(client: docker.DockerClient, base: str, init: Init) -> str:
 
 
 @pytest.fixture(scope="session")
-def image(client: docker.DockerClient, init: Init) -> str:
+def base(client: docker.DockerClient) -> str:  # noqa: ARG001 - without an engine there is none
+    """The base image with Python, and nothing of ours."""
+    return _command_output("docker/base", "python")
+
+
+@pytest.fixture(scope="session")
+def image(client: docker.DockerClient, base: str, init: Init) -> str:
     """Python, the init, and the probes in /probes."""
-    return _build(client, _command_output("docker/base", "python"), init)
+    return _build(client, base, init)
 
 
 @pytest.fixture(scope="session")

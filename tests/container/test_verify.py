@@ -4,13 +4,8 @@ The table ROWS has a line for each; docker/checks/README.md says the same for re
 observer that says what it cannot see, and a session that leaves nothing behind.
 """
 
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +13,7 @@ from typing import Any
 import docker
 import pytest
 
-from pyinit.containers import remote
-from pyinit.containers.account import How
-from pyinit.containers.engine import LABEL, PID_LABEL, STARTED_LABEL, Container, Engine
+from pyinit.containers.engine import Engine
 from pyinit.containers.remote import Agent
 from pyinit.verify.acts import Stage
 from pyinit.verify.catalogue import BY_ID
@@ -28,7 +21,6 @@ from pyinit.verify.ready import Readiness
 from pyinit.verify.runner import Plan, Run, run
 from pyinit.verify.subject import ImageSubject, image_of
 from pyinit.verify.verdicts import Severity
-from support.waiting import until
 
 pytestmark = pytest.mark.engines("native")
 
