@@ -90,7 +90,8 @@ def request(host: str, port: str, path: str, timeout: str) -> dict[str, object]:
     began = time.monotonic()
     answer = b""
     try:
-        with socket.create_connection((host, int(port)), timeout=float(timeout)) as connection:
+        # bytes: for a str the codec idna would be needed, which is not in our image
+        with socket.create_connection((host.encode(), int(port)), timeout=float(timeout)) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             print(json.dumps({"sent": time.monotonic()}), flush=True)
             while data := connection.recv(65536):
