@@ -308,7 +308,7 @@ def orphans(stage: Stage) -> Act:
             seen={
                 "injected": injected.get("orphans", 0),
                 "zombies": left,
-                "own": tuple(seen for seen in before if seen.is_zombie),
+                "own": _still_zombies(before, between),
                 "health": runs,
                 "health_zombies": _new_zombies(watch, between) if check else (),
                 "adopter": next((seen for seen in before if seen.inside == 1), None),
@@ -422,6 +422,12 @@ def _injectable(target: Started) -> Watch:
 def _new_zombies(watch: Watch, before: tuple[Seen, ...]) -> tuple[Seen, ...]:
     known = {(seen.pid, seen.born) for seen in before if seen.is_zombie}
     return tuple(seen for seen in watch.look() if seen.is_zombie and (seen.pid, seen.born) not in known)
+
+
+def _still_zombies(before: tuple[Seen, ...], after: tuple[Seen, ...]) -> tuple[Seen, ...]:
+    """Those that were zombies at both times: each is one for a moment, until its parent has heard of it."""
+    later = {(seen.pid, seen.born) for seen in after if seen.is_zombie}
+    return tuple(seen for seen in before if seen.is_zombie and (seen.pid, seen.born) in later)
 
 
 def _left_orphan(watch: Watch) -> bool:
