@@ -296,12 +296,12 @@ def orphans(stage: Stage) -> Act:
         watch = _injectable(target)
         before = watch.look()
         injected = helper(stage, target, "orphans", str(wanted))
-        _until(lambda: not _new_zombies(watch, before), REAP_WITHIN)
+        _until(lambda: not _new(watch, before), REAP_WITHIN)
         left = _new_zombies(watch, before)
         between = watch.look()
         check = stage.subject.image.healthcheck
         runs = [target.container.execute(check)[0] for _ in range(10)] if check else []
-        _until(lambda: not _new_zombies(watch, between), REAP_WITHIN)
+        _until(lambda: not check or not _new(watch, between), REAP_WITHIN)
         return Act(
             "orphans",
             reproduce(stage, "docker exec c sh -c 'sleep 0.1 & exit'; docker top c -eo pid,ppid,stat,comm"),
@@ -417,6 +417,12 @@ def _injectable(target: Started) -> Watch:
     if target.watch is None:
         raise ImpossibleError("its runtime has a kernel of its own, or its namespace is shared: nothing is put into it")
     return target.watch
+
+
+def _new(watch: Watch, before: tuple[Seen, ...]) -> bool:
+    """Whether anybody is there who was not, dead or alive: an orphan that has not ended yet is no zombie yet."""
+    known = {(seen.pid, seen.born) for seen in before}
+    return any((seen.pid, seen.born) not in known for seen in watch.look())
 
 
 def _new_zombies(watch: Watch, before: tuple[Seen, ...]) -> tuple[Seen, ...]:
