@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyinit.containers import procfs
 
@@ -91,7 +91,8 @@ def request(host: str, port: str, path: str, timeout: str) -> dict[str, object]:
     answer = b""
     try:
         # bytes: for a str the codec idna would be needed, which is not in our image
-        with socket.create_connection((host.encode(), int(port)), timeout=float(timeout)) as connection:
+        where: tuple[Any, int] = (host.encode(), int(port))
+        with socket.create_connection(where, timeout=float(timeout)) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             print(json.dumps({"sent": time.monotonic()}), flush=True)
             while data := connection.recv(65536):

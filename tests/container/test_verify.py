@@ -486,7 +486,7 @@ def test_nothing_is_put_into_a_kernel_of_its_own(
 
 def things_of(client: docker.DockerClient, session: str) -> list[str]:
     """Everything that carries a session's label."""
-    only = {"label": f"{LABEL}={session}"}
+    only: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={session}"}
     return [
         *(f"container {one.name}" for one in client.containers.list(all=True, filters=only)),
         *(f"image {one.id}" for one in client.images.list(filters=only)),
@@ -549,7 +549,7 @@ def test_what_a_killed_session_left_is_cleaned(
         assert len(before) == 4
         killed.kill()
         killed.wait()
-        running = {"label": f"{LABEL}={left}"}
+        running: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={left}"}
         until(lambda: len(client.containers.list(filters=running)) == 1, 30, "the end of the observer")
         assert client.containers.list(filters=running)[0].attrs["Config"]["Cmd"] == ["sleep", "1000"]
         removed = containers.clean()
