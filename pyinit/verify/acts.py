@@ -490,6 +490,6 @@ def perform(stage: Stage, name: str) -> Act:
     began = time.monotonic()
     try:
         act = ACTS[name](stage)
-    except ImpossibleError as error:
+    except (ImpossibleError, EngineError, ObserverError) as error:
         act = Act(name, impossible=str(error))
     return replace(act, seconds=time.monotonic() - began)
