@@ -24,7 +24,7 @@ from pyinit.verify.acts import Stage, perform
 from pyinit.verify.catalogue import BY_ID
 from pyinit.verify.evidence import Stop
 from pyinit.verify.ready import Readiness
-from pyinit.verify.runner import Plan, Run, run
+from pyinit.verify.runner import ImpossibleRunError, Plan, Run, run
 from pyinit.verify.subject import ImageSubject, image_of
 from pyinit.verify.verdicts import Severity
 from support.waiting import until
@@ -359,6 +359,15 @@ def test_every_check_has_its_cases() -> None:
     for check in BY_ID.values():
         wanted = {"note"} if check.severity is Severity.NOTE else {"pass", "fail", "skipped"}
         assert {verdict for name, verdict in said if name == check.id} >= wanted, check.id
+
+
+def test_what_does_not_stay_up_cannot_be_verified(
+    containers: Engine, observer: Agent, images: Mapping[str, str]
+) -> None:
+    """A container that ends by itself gets no verdicts: the run says so, with its status and last words."""
+    row = Row("", ("sh", "-c", "echo no settings; exit 3"), {"SG-01": ("", "")})
+    with pytest.raises(ImpossibleRunError, match="ended by itself with status 3.*no settings"):
+        verify(row, containers, observer, images)
 
 
 # --- what the observer sees ---

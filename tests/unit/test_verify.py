@@ -178,6 +178,15 @@ def test_who_ended_in_an_unknown_way_is_not_passed() -> None:
     assert (found.verdict, "7 server" in found.words) == (Verdict.SKIPPED, True)
 
 
+def test_a_health_check_that_never_ran_is_no_evidence() -> None:
+    """ZO-02 passes where the health check ran, however it ended, and is skipped where the engine could not run it."""
+    seen_there = {"injected": 50, "zombies": (), "own": (), "health_zombies": (), "adopter": None, "left_orphan": False}
+    ran = Act("orphans", seen={**seen_there, "health": [1] * 10})
+    never = Act("orphans", seen={**seen_there, "health": [125] * 10})
+    assert judged("ZO-02", case_of(GOOD, ran)).verdict is Verdict.PASS
+    assert judged("ZO-02", case_of(GOOD, never)).verdict is Verdict.SKIPPED
+
+
 # --- members ---
 
 
