@@ -86,7 +86,7 @@ def loiter() -> dict[str, object]:
 
 
 def request(host: str, port: str, path: str, timeout: str) -> dict[str, object]:
-    """One HTTP/1.1 request over a connection of its own; says when it was sent, and what came back."""
+    """One HTTP/1.1 request over a connection of its own; says when it was sent, when it was over, and what came back."""
     began = time.monotonic()
     answer = b""
     try:
@@ -98,7 +98,8 @@ def request(host: str, port: str, path: str, timeout: str) -> dict[str, object]:
             while data := connection.recv(65536):
                 answer += data
     except OSError as error:
-        return {"error": str(error), "bytes": len(answer), "seconds": time.monotonic() - began}
+        return {"error": str(error), "bytes": len(answer), **_over(began)}
+    over = _over(began)
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b"\r\n")[0].decode("latin-1")
     length = next(
@@ -107,7 +108,12 @@ def request(host: str, port: str, path: str, timeout: str) -> dict[str, object]:
     complete = bool(head) and (length is None or len(body) >= int(length))
     if head.lower().find(b"transfer-encoding: chunked") >= 0:
         complete = body.endswith(b"0\r\n\r\n")
-    return {"status": status, "complete": complete, "bytes": len(answer), "seconds": time.monotonic() - began}
+    return {"status": status, "complete": complete, "bytes": len(answer), **over}
+
+
+def _over(began: float) -> dict[str, float]:
+    now = time.monotonic()
+    return {"ended": now, "seconds": now - began}
 
 
 HELPERS: dict[str, Callable[..., object]] = {"orphans": orphans, "inside": inside, "loiter": loiter, "request": request}

@@ -359,16 +359,28 @@ def request(stage: Stage) -> Act:
         client.start()
         if not _until(lambda: '"sent"' in client.logs(), 10.0):
             raise ImpossibleError(f"nobody answers at {host}:{port} in the container: {client.logs().strip()}")
-        early = not client.running
         seen = stop_it(stage, target)
         client.wait(10)
         answers = [json.loads(line) for line in client.logs().splitlines() if line.startswith("{")]
+        asked = _asked(seen, stage.subject.image.stop_signal)
         return Act(
             "request",
             reproduce(stage, f"curl http://{host}:{port}{path} & docker stop -t {stage.subject.grace} c"),
             stop=seen,
-            seen={"early": early, **(answers[-1] if answers else {})},
+            seen={
+                "early": bool(answers) and answers[-1].get("ended", asked) < asked,
+                **(answers[-1] if answers else {}),
+            },
         )
+
+
+def _asked(stop: Stop, number: int) -> float:
+    """When the stop signal came, on the account's clock; where no signals are seen, when the engine was told to send it."""
+    if stop.account is None:
+        return 0.0
+    init = stop.account.init
+    began = (init.ended or 0.0) - stop.seconds
+    return min((one.time for one in init.signals if one.number == number and one.time >= began), default=began)
 
 
 def helper(stage: Stage, target: Started, word: str, *arguments: str) -> Mapping[str, Any]:
