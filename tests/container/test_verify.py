@@ -366,7 +366,7 @@ def test_what_does_not_stay_up_cannot_be_verified(
 ) -> None:
     """A container that ends by itself gets no verdicts: the run says so, with its status and last words."""
     row = Row("", ("sh", "-c", "echo no settings; exit 3"), {"SG-01": ("", "")})
-    with pytest.raises(ImpossibleRunError, match="ended by itself with status 3.*no settings"):
+    with pytest.raises(ImpossibleRunError, match=r"ended by itself with status 3.*no settings"):
         verify(row, containers, observer, images)
 
 
@@ -380,6 +380,8 @@ TWO = Row("", guest("two"), {"PT-04": ("fail", "")})
 def plain_stop(row: Row, engine: Engine, agent: Agent, images: Mapping[str, str]) -> Stop:
     """One stop, and everything about it."""
     act = perform(stage_of(row, engine, agent, images), "stop")
+    if "unable to apply caps" in act.impossible:
+        pytest.skip("this engine lacks capabilities itself, and can give no container all of them")
     assert act.stop is not None, act.impossible
     return act.stop
 
@@ -411,8 +413,9 @@ def test_any_target_is_seen_wholly(
 
 def test_a_nested_namespace_is_part_of_it(containers: Engine, observer: Agent, images: Mapping[str, str]) -> None:
     """Processes of a PID namespace within the container's are seen before the stop and in the account, and there is one PID 1."""
+    rights = {"cap_add": ["SYS_ADMIN"], "security_opt": ["apparmor=unconfined"]}  # what unshare needs of --privileged
     command = (*PYINIT, "unshare", "--pid", "--fork", "sh", "-c", "python3 /checks/server.py; true")
-    stop = plain_stop(Row("", command, {}, run_options={"privileged": True}), containers, observer, images)
+    stop = plain_stop(Row("", command, {}, run_options=rights), containers, observer, images)
     names = ["pyinit", "python3", "sh", "unshare"]
     assert sorted(seen.name for seen in stop.before) == names
     assert [seen.name for seen in stop.before if seen.inside == 1] == ["pyinit"]
