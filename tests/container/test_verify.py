@@ -152,6 +152,16 @@ ROWS = (
         },
     ),
     Row(
+        "a shell behind an init that asks its child alone",
+        guest("alone", "sh", "-c", "python3 /checks/server.py; true"),
+        {
+            "SG-01": ("pass", ""),
+            "PT-01": ("fail", r"^\d+ python3\S* runs behind a shell.*never got the signal"),
+            "PT-04": ("fail", r"^\d+ python3\S* still lived when PID 1 left"),
+            "ST-01": ("pass", "PID 1 is 'python3"),
+        },
+    ),
+    Row(
         "a slow one that makes it",
         guest("server", "TERM", "0", "2"),
         {
