@@ -2,13 +2,12 @@
 
 import os
 import runpy
-import time
 
 middle = os.fork()
 if middle == 0:
     if os.fork() == 0:
-        time.sleep(0.2)
-        os.execvp("true", ["true"])
+        os._exit(0)
     os._exit(0)
 os.waitpid(middle, 0)
+os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # it is a zombie now
 runpy.run_path("/checks/server.py")

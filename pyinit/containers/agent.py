@@ -75,7 +75,8 @@ class Agent:
 
     def look(self, watch: int) -> list[dict[str, Any]]:
         """Everybody who is there now; see `Seen`."""
-        return [seen for pid in procfs.members(self._namespace(watch)) if (seen := _look(pid))]
+        depth = len(procfs.numbers(self._watches[watch][1])) - 1
+        return [seen for pid in procfs.members(self._namespace(watch)) if (seen := _look(pid, depth))]
 
     def listening(self, pid: int) -> list[int]:
         """The TCP ports on which somebody listens in the network namespace of that process."""
@@ -152,7 +153,8 @@ class Agent:
         ), sum(one["cpu"] for one in seen)
 
 
-def _look(pid: int) -> dict[str, Any] | None:
+def _look(pid: int, depth: int) -> dict[str, Any] | None:
+    """`depth`: how deep the target's namespace lies; a process in one nested within it has a number in each."""
     try:
         seen = procfs.stat(pid)
         state = procfs.status(pid)
@@ -161,7 +163,7 @@ def _look(pid: int) -> dict[str, Any] | None:
             program = Path(f"/proc/{pid}/exe").readlink().name
         return {
             "pid": pid,
-            "inside": state.numbers[-1],
+            "inside": state.numbers[min(depth, len(state.numbers) - 1)],
             "parent": seen.parent,
             "born": seen.born,
             "name": show(seen.name),

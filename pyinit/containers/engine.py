@@ -300,9 +300,9 @@ class Container:
         return pid
 
     def logs(self) -> str:
-        """What it has written so far, stdout and stderr."""
+        r"""What it has written so far, stdout and stderr. A terminal makes \r\n of each end of a line, which nobody has written."""
         output: bytes = self.engine.client.api.logs(self.id, stdout=True, stderr=True)
-        return output.decode("utf-8", "backslashreplace")
+        return output.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
 
     def kill(self, signal: str | int) -> bool:
         """`docker kill --signal`; False when it runs no more."""

@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyinit.containers import procfs
 
@@ -86,17 +86,20 @@ def loiter() -> dict[str, object]:
 
 
 def request(host: str, port: str, path: str, timeout: str) -> dict[str, object]:
-    """One HTTP/1.1 request over a connection of its own; says when it was sent, and what came back."""
+    """One HTTP/1.1 request over a connection of its own; says when it was sent, when it was over, and what came back."""
     began = time.monotonic()
     answer = b""
     try:
-        with socket.create_connection((host, int(port)), timeout=float(timeout)) as connection:
+        # bytes: for a str the codec idna would be needed, which is not in our image
+        where: tuple[Any, int] = (host.encode(), int(port))
+        with socket.create_connection(where, timeout=float(timeout)) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             print(json.dumps({"sent": time.monotonic()}), flush=True)
             while data := connection.recv(65536):
                 answer += data
     except OSError as error:
-        return {"error": str(error), "bytes": len(answer), "seconds": time.monotonic() - began}
+        return {"error": str(error), "bytes": len(answer), **_over(began)}
+    over = _over(began)
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b"\r\n")[0].decode("latin-1")
     length = next(
@@ -105,7 +108,12 @@ def request(host: str, port: str, path: str, timeout: str) -> dict[str, object]:
     complete = bool(head) and (length is None or len(body) >= int(length))
     if head.lower().find(b"transfer-encoding: chunked") >= 0:
         complete = body.endswith(b"0\r\n\r\n")
-    return {"status": status, "complete": complete, "bytes": len(answer), "seconds": time.monotonic() - began}
+    return {"status": status, "complete": complete, "bytes": len(answer), **over}
+
+
+def _over(began: float) -> dict[str, float]:
+    now = time.monotonic()
+    return {"ended": now, "seconds": now - began}
 
 
 HELPERS: dict[str, Callable[..., object]] = {"orphans": orphans, "inside": inside, "loiter": loiter, "request": request}

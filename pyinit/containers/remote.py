@@ -168,7 +168,9 @@ class Agent:
     def _stop(self) -> None:
         with suppress(OSError, AttributeError):
             self._socket.shutdown(socket.SHUT_RDWR)  # a thread is reading from it: close alone would wait for that
+        with suppress(OSError, AttributeError):
             self._attached.close()
+            self._socket.close()  # the one does not close the other
         if self._container is not None:
             with suppress(EngineError, docker.errors.APIError, requests.exceptions.RequestException):
                 self._container.wait(5)

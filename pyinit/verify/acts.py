@@ -296,19 +296,19 @@ def orphans(stage: Stage) -> Act:
         watch = _injectable(target)
         before = watch.look()
         injected = helper(stage, target, "orphans", str(wanted))
-        _until(lambda: not _new_zombies(watch, before), REAP_WITHIN)
+        _until(lambda: not _new(watch, before), REAP_WITHIN)
         left = _new_zombies(watch, before)
         between = watch.look()
         check = stage.subject.image.healthcheck
         runs = [target.container.execute(check)[0] for _ in range(10)] if check else []
-        _until(lambda: not _new_zombies(watch, between), REAP_WITHIN)
+        _until(lambda: not check or not _new(watch, between), REAP_WITHIN)
         return Act(
             "orphans",
             reproduce(stage, "docker exec c sh -c 'sleep 0.1 & exit'; docker top c -eo pid,ppid,stat,comm"),
             seen={
                 "injected": injected.get("orphans", 0),
                 "zombies": left,
-                "own": tuple(seen for seen in before if seen.is_zombie),
+                "own": _still_zombies(before, between),
                 "health": runs,
                 "health_zombies": _new_zombies(watch, between) if check else (),
                 "adopter": next((seen for seen in before if seen.inside == 1), None),
@@ -359,16 +359,28 @@ def request(stage: Stage) -> Act:
         client.start()
         if not _until(lambda: '"sent"' in client.logs(), 10.0):
             raise ImpossibleError(f"nobody answers at {host}:{port} in the container: {client.logs().strip()}")
-        early = not client.running
         seen = stop_it(stage, target)
         client.wait(10)
         answers = [json.loads(line) for line in client.logs().splitlines() if line.startswith("{")]
+        asked = _asked(seen, stage.subject.image.stop_signal)
         return Act(
             "request",
             reproduce(stage, f"curl http://{host}:{port}{path} & docker stop -t {stage.subject.grace} c"),
             stop=seen,
-            seen={"early": early, **(answers[-1] if answers else {})},
+            seen={
+                "early": bool(answers) and answers[-1].get("ended", asked) < asked,
+                **(answers[-1] if answers else {}),
+            },
         )
+
+
+def _asked(stop: Stop, number: int) -> float:
+    """When the stop signal came, on the account's clock; where no signals are seen, when the engine was told to send it."""
+    if stop.account is None:
+        return 0.0
+    init = stop.account.init
+    began = (init.ended or 0.0) - stop.seconds
+    return min((one.time for one in init.signals if one.number == number and one.time >= began), default=began)
 
 
 def helper(stage: Stage, target: Started, word: str, *arguments: str) -> Mapping[str, Any]:
@@ -419,9 +431,21 @@ def _injectable(target: Started) -> Watch:
     return target.watch
 
 
+def _new(watch: Watch, before: tuple[Seen, ...]) -> bool:
+    """Whether anybody is there who was not, dead or alive: an orphan that has not ended yet is no zombie yet."""
+    known = {(seen.pid, seen.born) for seen in before}
+    return any((seen.pid, seen.born) not in known for seen in watch.look())
+
+
 def _new_zombies(watch: Watch, before: tuple[Seen, ...]) -> tuple[Seen, ...]:
     known = {(seen.pid, seen.born) for seen in before if seen.is_zombie}
     return tuple(seen for seen in watch.look() if seen.is_zombie and (seen.pid, seen.born) not in known)
+
+
+def _still_zombies(before: tuple[Seen, ...], after: tuple[Seen, ...]) -> tuple[Seen, ...]:
+    """Those that were zombies at both times: each is one for a moment, until its parent has heard of it."""
+    later = {(seen.pid, seen.born) for seen in after if seen.is_zombie}
+    return tuple(seen for seen in before if seen.is_zombie and (seen.pid, seen.born) in later)
 
 
 def _left_orphan(watch: Watch) -> bool:
@@ -478,6 +502,6 @@ def perform(stage: Stage, name: str) -> Act:
     began = time.monotonic()
     try:
         act = ACTS[name](stage)
-    except ImpossibleError as error:
+    except (ImpossibleError, EngineError, ObserverError) as error:
         act = Act(name, impossible=str(error))
     return replace(act, seconds=time.monotonic() - began)

@@ -88,7 +88,8 @@ class Stop:
         found = []
         for process in self.account.processes:
             if process is init or process.parent in inside or process.pid in inside:
-                inside.add(process.pid)
+                if process.pid is not None:  # one that was gone before its number could be read is nobody's parent
+                    inside.add(process.pid)
                 if process.ended is None or process.ended >= began - 0.001:
                     found.append(process)
         return tuple(sorted(found, key=lambda process: not process.is_init))

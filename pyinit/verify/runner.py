@@ -129,6 +129,9 @@ def _judge(case: Case, check: Check, plan: Plan) -> Result:
 def _finding(case: Case, check: Check) -> Finding:
     plain = case.plain
     if check.clean and plain is not None and plain.forced:
+        patient = case.act("patient").stop
+        if patient is not None and not patient.forced:
+            return skipped("because it was not ready when it was asked to stop: see SG-01")
         return skipped("because SG-01 failed: it does not stop cleanly")
     if plain is not None and check.source is Source.PROCESSES and plain.account is None:
         return skipped("needs a view of its processes, and there is none in this runtime")

@@ -5,22 +5,29 @@ observer that says what it cannot see, and a session that leaves nothing behind.
 """
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 
-from pyinit.containers.engine import Engine
+from pyinit.containers import remote
+from pyinit.containers.account import How
+from pyinit.containers.engine import LABEL, Engine, EngineError
 from pyinit.containers.remote import Agent
-from pyinit.verify.acts import Stage
+from pyinit.verify.acts import Stage, perform
 from pyinit.verify.catalogue import BY_ID
+from pyinit.verify.evidence import Stop
 from pyinit.verify.ready import Readiness
-from pyinit.verify.runner import Plan, Run, run
+from pyinit.verify.runner import ImpossibleRunError, Plan, Run, run
 from pyinit.verify.subject import ImageSubject, image_of
 from pyinit.verify.verdicts import Severity
+from support.waiting import until
 
 pytestmark = pytest.mark.engines("native")
 
@@ -142,6 +149,16 @@ ROWS = (
             "SG-01": ("pass", ""),
             "PT-04": ("fail", r"^\d+ python3\S* still lived when PID 1 left, and the kernel killed them; never asked"),
             "EX-06": ("pass", ""),
+        },
+    ),
+    Row(
+        "a shell behind an init that asks its child alone",
+        guest("alone", "sh", "-c", "python3 /checks/server.py; true"),
+        {
+            "SG-01": ("pass", ""),
+            "PT-01": ("fail", r"^\d+ python3\S* runs behind a shell.*never got the signal"),
+            "PT-04": ("fail", r"^\d+ python3\S* still lived when PID 1 left"),
+            "ST-01": ("pass", "PID 1 is 'python3"),
         },
     ),
     Row(
@@ -352,3 +369,214 @@ def test_every_check_has_its_cases() -> None:
     for check in BY_ID.values():
         wanted = {"note"} if check.severity is Severity.NOTE else {"pass", "fail", "skipped"}
         assert {verdict for name, verdict in said if name == check.id} >= wanted, check.id
+
+
+def test_what_does_not_stay_up_cannot_be_verified(
+    containers: Engine, observer: Agent, images: Mapping[str, str]
+) -> None:
+    """A container that ends by itself gets no verdicts: the run says so, with its status and last words."""
+    row = Row("", ("sh", "-c", "echo no settings; exit 3"), {"SG-01": ("", "")})
+    with pytest.raises(ImpossibleRunError, match=r"ended by itself with status 3.*no settings"):
+        verify(row, containers, observer, images)
+
+
+# --- what the observer sees ---
+
+
+SERVER = Row("", (*PYINIT, *guest("server")), {"PT-04": ("pass", "")})
+TWO = Row("", guest("two"), {"PT-04": ("fail", "")})
+
+
+def plain_stop(row: Row, engine: Engine, agent: Agent, images: Mapping[str, str]) -> Stop:
+    """One stop, and everything about it."""
+    act = perform(stage_of(row, engine, agent, images), "stop")
+    if "unable to apply caps" in act.impossible:
+        pytest.skip("this engine lacks capabilities itself, and can give no container all of them")
+    assert act.stop is not None, act.impossible
+    return act.stop
+
+
+@pytest.fixture(params=[1, 3], ids=["no tracepoints", "no capabilities"])
+def lesser_observer(
+    request: pytest.FixtureRequest, containers: Engine, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Agent]:
+    """An observer to which the engine allows less."""
+    monkeypatch.setattr(remote, "STEPS", remote.STEPS[request.param :])
+    with Agent(containers) as agent:
+        assert agent.step == remote.STEPS[0][0], agent.refused
+        yield agent
+
+
+@pytest.mark.parametrize("run_options", [{"user": "1000"}, {"privileged": True}, {"cap_drop": ["ALL"]}], ids=str)
+def test_any_target_is_seen_wholly(
+    run_options: dict[str, Any], containers: Engine, observer: Agent, images: Mapping[str, str]
+) -> None:
+    """Who a target runs as, and with which rights, makes no difference to the observer."""
+    stop = plain_stop(replace(SERVER, run_options=run_options), containers, observer, images)
+    assert stop.account is not None
+    assert (stop.source, stop.account.blind) == ("trace", ())
+    assert [(one.is_init, stop.how(one), stop.heard(one)) for one in stop.members] == [
+        (True, How.FINISHED, True),
+        (False, How.FINISHED, True),
+    ]
+
+
+def test_a_nested_namespace_is_part_of_it(containers: Engine, observer: Agent, images: Mapping[str, str]) -> None:
+    """Processes of a PID namespace within the container's are seen before the stop and in the account, and there is one PID 1."""
+    rights = {"cap_add": ["SYS_ADMIN"], "security_opt": ["apparmor=unconfined"]}  # what unshare needs of --privileged
+    command = (*PYINIT, "unshare", "--pid", "--fork", "sh", "-c", "python3 /checks/server.py; true")
+    stop = plain_stop(Row("", command, {}, run_options=rights), containers, observer, images)
+    names = ["pyinit", "python3", "sh", "unshare"]
+    assert sorted(seen.name for seen in stop.before) == names
+    assert [seen.name for seen in stop.before if seen.inside == 1] == ["pyinit"]
+    assert sorted(one.name for one in stop.members) == names
+    assert [one.name for one in stop.members if one.is_init] == ["pyinit"]
+
+
+def test_both_sources_tell_what_they_know(
+    containers: Engine, observer: Agent, lesser_observer: Agent, images: Mapping[str, str]
+) -> None:
+    """PID 1 kills one child and leaves one to the kernel: tracepoints tell who did it, pidfds say that they cannot."""
+    traced = plain_stop(TWO, containers, observer, images)
+    assert {one.name: traced.how(one) for one in traced.killed} == {
+        "sleep": How.KILLED_BY_INIT,
+        "tail": How.KILLED_BY_NAMESPACE_END,
+    }
+    lesser = plain_stop(TWO, containers, lesser_observer, images)
+    assert lesser.account is not None
+    assert lesser.source == "pidfd"
+    assert any("signal" in words for words in lesser.account.blind), lesser.account.blind
+    assert {one.name for one in lesser.killed} == {"sleep", "tail"}
+    assert {lesser.how(one) for one in lesser.killed} == {How.KILLED}
+
+
+def test_without_tracepoints_checks_that_need_signals_are_skipped(
+    containers: Engine, lesser_observer: Agent, images: Mapping[str, str]
+) -> None:
+    """What pidfds tell is judged as ever, and what only tracepoints tell is skipped with the source's name."""
+    row = Row("", guest("server", "QUIT"), {"SG-01": ("", ""), "SG-06": ("", ""), "PT-04": ("", "")}, target="quit")
+    found = verify(row, containers, lesser_observer, images)
+    assert found.source == "pidfd"
+    said = {one.check.id: (one.finding.verdict.value, one.finding.words) for one in found.results}
+    assert {name: verdict for name, (verdict, _) in said.items()} == {
+        "SG-01": "pass",
+        "SG-06": "skipped",
+        "PT-04": "pass",
+    }
+    assert "pidfd" in said["SG-06"][1]
+    left = verify(Row("", guest("leave"), {"PT-04": ("", "")}), containers, lesser_observer, images)
+    assert [one.finding.verdict.value for one in left.results] == ["fail"]
+
+
+def test_who_cannot_be_read_is_skipped(
+    containers: Engine, monkeypatch: pytest.MonkeyPatch, images: Mapping[str, str]
+) -> None:
+    """Without capabilities the observer cannot read another user's processes: what depends on that is skipped, and never passed."""
+    monkeypatch.setattr(remote, "STEPS", remote.STEPS[3:])
+    row = replace(SERVER, says=dict.fromkeys(("SG-01", "PT-01", "PT-04", "ST-01", "ZO-01", "ZO-02"), ("", "")))
+    with Agent(containers) as agent:
+        found = verify(replace(row, run_options={"user": "1000"}), containers, agent, images)
+    said = {one.check.id: one.finding.verdict.value for one in found.results}
+    assert said == {"SG-01": "pass", **dict.fromkeys(("PT-01", "PT-04", "ST-01", "ZO-01", "ZO-02"), "skipped")}
+
+
+def test_nothing_is_put_into_a_kernel_of_its_own(
+    containers: Engine, observer: Agent, images: Mapping[str, str], runsc_problem: str
+) -> None:
+    """On gVisor outcomes are judged, and no helper is started beside the container."""
+    if runsc_problem:
+        pytest.skip(runsc_problem)
+    row = Row(
+        "",
+        (*PYINIT, *guest("server")),
+        dict.fromkeys(("SG-01", "EX-06", "PT-04", "ZO-01", "ZO-02", "SG-07"), ("", "")),
+        grace=10,
+        run_options={"runtime": "runsc"},
+    )
+    found = verify(row, containers, observer, images)
+    said = {one.check.id: one.finding.verdict.value for one in found.results}
+    assert said == {
+        "SG-01": "pass",
+        "EX-06": "pass",
+        **dict.fromkeys(("PT-04", "ZO-01", "ZO-02", "SG-07"), "skipped"),
+    }
+    assert found.source == "outcome"
+
+
+# --- what a session leaves behind ---
+
+
+def things_of(client: docker.DockerClient, session: str) -> list[str]:
+    """Everything that carries a session's label."""
+    only: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={session}"}
+    return [
+        *(f"container {one.name}" for one in client.containers.list(all=True, filters=only)),
+        *(f"image {one.id}" for one in client.images.list(filters=only)),
+        *(f"network {one.name}" for one in client.networks.list(filters=only)),
+        *(f"volume {one.name}" for one in client.volumes.list(filters=only)),
+    ]
+
+
+def make_one_of_each(engine: Engine, image: str) -> None:
+    """A container, a network and a volume of a session."""
+    engine.create(image, ["sleep", "1000"], network_mode="none").start()
+    engine.client.volumes.create(labels=engine.labels)
+    engine.client.networks.create(f"pyinit-{engine.session}", internal=True, labels=engine.labels)
+
+
+def test_a_session_leaves_nothing_behind(client: docker.DockerClient, images: Mapping[str, str]) -> None:
+    """After its end there is no container, image, network or volume of a session, and it makes no new ones."""
+    with Engine() as session, Agent(session) as agent:
+        make_one_of_each(session, images["plain"])
+        verify(SERVER, session, agent, images)
+        kinds = {words.partition(" ")[0] for words in things_of(client, session.session)}
+        assert kinds == {"container", "image", "network", "volume"}
+    assert things_of(client, session.session) == []
+    with pytest.raises(EngineError, match="session is over"):
+        session.create(images["plain"])
+
+
+OTHER = """
+import sys
+from pyinit.containers.engine import Engine
+from pyinit.containers.remote import Agent
+with Engine() as session, Agent(session) as agent:
+    session.create(sys.argv[1], ["sleep", "1000"], network_mode="none").start()
+    session.client.volumes.create(labels=session.labels)
+    print(session.session, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_session_left_is_cleaned(
+    client: docker.DockerClient, containers: Engine, images: Mapping[str, str]
+) -> None:
+    """The observer of a tool that was SIGKILLed ends by itself; `clean` removes the rest, and nothing of a session that lives."""
+    with ExitStack() as undo:
+        sessions = []
+        for _ in range(2):
+            tool = subprocess.Popen(
+                [sys.executable, "-c", OTHER, images["plain"]],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            undo.enter_context(tool)
+            assert tool.stdout is not None
+            name = tool.stdout.readline().strip()
+            assert name, "the other session did not come up"
+            sessions.append((tool, name))
+        (killed, left), (living, alive) = sessions
+        before = things_of(client, alive)
+        assert len(before) == 4
+        killed.kill()
+        killed.wait()
+        running: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={left}"}
+        until(lambda: len(client.containers.list(filters=running)) == 1, 30, "the end of the observer")
+        assert client.containers.list(filters=running)[0].attrs["Config"]["Cmd"] == ["sleep", "1000"]
+        removed = containers.clean()
+        assert {words.partition(" ")[0] for words in removed} >= {"container", "volume", "image"}
+        assert things_of(client, left) == []
+        assert things_of(client, alive) == before
+        living.communicate("", timeout=60)
+        assert things_of(client, alive) == []

@@ -1,0 +1,261 @@
+"""Judges and evidence of `pyinitctl verify`: all that is pure, on accounts made by hand. Real containers: tests/container."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pyinit.containers import timeline
+from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
+from pyinit.containers.remote import Seen
+from pyinit.verify import catalogue
+from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
+from pyinit.verify.ready import SETTLED
+from pyinit.verify.runner import Plan, Run, _judge
+from pyinit.verify.verdicts import Finding, Result, Severity, Source, Verdict, passed, skipped
+
+STOPPED = 1000.0
+TERM, KILL = 15, 9
+
+
+def sent(after: float, number: int, sender: Sender, fate: Fate = Fate.DELIVERED) -> Signal:
+    """One signal, so many seconds after the stop began."""
+    return Signal(STOPPED + after, number, fate, sender, None, "somebody")
+
+
+def process(
+    name: str, inside: int, ended: float | None, status: int | None, *received: Signal, parent: int | None = 501
+) -> Process:
+    """One process, born before the stop; its number outside is 500 more."""
+    end = None if ended is None else STOPPED + ended
+    return Process(name, name, 500 + inside, inside, 99 if inside == 1 else parent, STOPPED - 5, end, status, received)
+
+
+def seen(one: Process, *, state: str = "S", caught: int = 0) -> Seen:
+    """How it was before the stop."""
+    assert one.pid is not None
+    assert one.inside is not None
+    return Seen(one.pid, one.inside, one.parent or 0, one.born, one.name, one.name, one.name, state, 0, 0, 0, caught, 0)
+
+
+ASKED = sent(0, TERM, Sender.OUTSIDE)
+DROPPED = sent(0, TERM, Sender.OUTSIDE, Fate.IGNORED)
+PASSED_ON = sent(0.001, TERM, Sender.INIT)
+
+
+def stop_of(*processes: Process, source: str = "trace", **more: Any) -> Stop:  # noqa: ANN401
+    """The stop that an account tells of."""
+    account = Account(source, processes, () if source == "trace" else ("who sent a signal",))
+    init = account.init
+    assert init.ended is not None
+    assert init.status is not None
+    forced = init.status == KILL
+    before = tuple(seen(one) for one in processes if one.pid is not None)
+    shown = timeline.of(account, "image", stop_signal=TERM, stopped=STOPPED)
+    status = 128 + init.status if init.status < 128 else init.status >> 8
+    values: dict[str, Any] = {"before": before, "account": account, "timeline": shown, **more}
+    return Stop(10, init.ended - STOPPED, 0 if init.status == 0 else status, forced, "", **values)
+
+
+def case_of(stop: Stop, *acts: Act, stop_signal: int = TERM, **options: object) -> Case:
+    """What judges get."""
+    image = Image("image", "sha256:1", ("program",), stop_signal, stop_signal != TERM, (), (), "", "linux/amd64")
+    return Case(image, options, {act.name: act for act in (Act("stop", "docker stop c", stop=stop), *acts)})
+
+
+def judged(name: str, case: Case) -> Finding:
+    """What the check says."""
+    return catalogue.BY_ID[name].judge(case)
+
+
+GOOD = stop_of(process("init", 1, 1, 0, ASKED), process("server", 7, 0.9, 0, PASSED_ON))
+SHELL = stop_of(
+    process("sh", 1, 10, KILL, DROPPED, sent(10, KILL, Sender.OUTSIDE)),
+    process("server", 7, 10, KILL, sent(10, KILL, Sender.NAMESPACE_END)),
+)
+LEFT = stop_of(
+    process("init", 1, 0.1, 0, ASKED),
+    process("server", 7, 0.1, KILL, sent(0.1, KILL, Sender.NAMESPACE_END)),
+    process("worker", 8, 0.05, KILL, PASSED_ON, sent(0.04, KILL, Sender.INIT), parent=507),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "stop", "verdict", "words"),
+    [
+        ("SG-01", GOOD, Verdict.PASS, "1.0 s after SIGTERM"),
+        ("SG-01", SHELL, Verdict.FAIL, "no handler"),
+        ("GR-01", GOOD, Verdict.PASS, "9.0 s to spare"),
+        ("GR-01", SHELL, Verdict.FAIL, "the whole grace period"),
+        ("PT-01", GOOD, Verdict.PASS, "no program runs behind a shell"),
+        ("PT-01", SHELL, Verdict.FAIL, "7 server runs behind a shell"),
+        ("PT-04", GOOD, Verdict.PASS, "all 2 processes"),
+        ("PT-04", LEFT, Verdict.FAIL, "7 server still lived when PID 1 left, and the kernel killed them; PID 1 killed 8 worker"),
+        ("PT-04", LEFT, Verdict.FAIL, "never asked: 7 server"),
+        ("EX-06", GOOD, Verdict.PASS, "exit status 0"),
+        ("EX-06", replace(GOOD, status=143), Verdict.FAIL, "128 + SIGTERM"),
+        ("ST-01", GOOD, Verdict.PASS, "'init'"),
+        ("ST-01", SHELL, Verdict.FAIL, "the shell 'sh', which waits for 7 server"),
+        ("ZO-03", GOOD, Verdict.NOTE, "no zombie"),
+    ],
+)  # fmt: skip
+def test_judges_of_the_plain_stop(name: str, stop: Stop, verdict: Verdict, words: str) -> None:
+    """Each judge says what the account shows, and names the processes."""
+    found = judged(name, case_of(stop))
+    assert (found.verdict, words in found.words) == (verdict, True), found.words
+
+
+def test_no_judge_passes_without_evidence() -> None:
+    """Where no act was done at all, every check is skipped, with a reason."""
+    case = Case(case_of(GOOD).image, {}, {})
+    for check in catalogue.CHECKS:
+        found = check.judge(case)
+        assert found.verdict is Verdict.SKIPPED, check.id
+        assert found.words, check.id
+
+
+@pytest.mark.parametrize("name", [check.id for check in catalogue.CHECKS if check.source is not Source.OUTCOME])
+def test_no_judge_of_processes_passes_on_outcomes_alone(name: str) -> None:
+    """Where nothing could be watched, a check that needs processes or signals is skipped."""
+    blind = Stop(10, 1.0, 0, forced=False, logs="")
+    case = case_of(blind, Act("twice", stop=blind, seen={"sent": True}), stop_signal=3)
+    assert _judge(case, catalogue.BY_ID[name], Plan()).finding.verdict is Verdict.SKIPPED
+
+
+def test_a_shell_that_traps_does_not_only_wait() -> None:
+    """ST-01 passes a shell that handles the stop signal, unless it did not end on it all the same."""
+    account = GOOD.account
+    assert account is not None
+    shell, server = (seen(one) for one in account.processes)
+    traps = replace(shell, name="sh", program="dash", caught=1 << (TERM - 1))
+    ended = replace(GOOD, before=(traps, server))
+    assert judged("ST-01", case_of(ended)).verdict is Verdict.PASS
+    assert judged("ST-01", case_of(replace(ended, forced=True))).verdict is Verdict.FAIL
+    assert judged("ST-01", case_of(replace(GOOD, before=(replace(traps, caught=0), server)))).verdict is Verdict.FAIL
+
+
+def test_what_was_not_ready_has_failed_nothing() -> None:
+    """Where the patient stop was not forced, the first said nothing: SG-01, GR-01 and what builds on them are skipped."""
+    early = replace(SHELL, ready=Ready(SETTLED, 2.0))
+    case = case_of(early, Act("patient", stop=GOOD))
+    for name in ("SG-01", "GR-01", "PT-04", "EX-06"):
+        found = _judge(case, catalogue.BY_ID[name], Plan()).finding
+        assert (found.verdict, "not ready" in found.words) == (Verdict.SKIPPED, True), found.words
+
+
+@pytest.mark.parametrize(
+    ("second", "is_sent", "verdict"),
+    [
+        (GOOD, True, Verdict.PASS),
+        (LEFT, True, Verdict.FAIL),
+        (SHELL, True, Verdict.FAIL),
+        (GOOD, False, Verdict.SKIPPED),
+    ],
+)
+def test_a_second_signal(second: Stop, is_sent: bool, verdict: Verdict) -> None:  # noqa: FBT001
+    """GR-03 compares the stop with two signals with the one with one."""
+    case = case_of(GOOD, Act("twice", stop=second, seen={"sent": is_sent}))
+    assert judged("GR-03", case).verdict is verdict
+
+
+def test_without_senders_a_program_behind_a_shell_is_not_called_unasked() -> None:
+    """PT-01 with pidfds alone: skipped, until the signal sent straight to the program has shown that it would have ended."""
+    assert SHELL.account is not None
+    blind = stop_of(*(replace(one, signals=()) for one in SHELL.account.processes), source="pidfd")
+    assert judged("PT-01", case_of(blind)).verdict is Verdict.SKIPPED
+    straight = Act("straight", seen={"asked": [(7, "server")], "ended": [(7, "server")]})
+    assert judged("PT-01", case_of(blind, straight)).verdict is Verdict.FAIL
+    assert (
+        judged("PT-01", case_of(blind, replace(straight, seen={"asked": [(7, "server")], "ended": []}))).verdict
+        is Verdict.PASS
+    )
+
+
+def test_who_ended_in_an_unknown_way_is_not_passed() -> None:
+    """PT-04 is skipped where a status is missing, and says whose."""
+    unknown = stop_of(process("init", 1, 1, 0, ASKED), process("server", 7, 0.9, None), source="pidfd")
+    found = judged("PT-04", case_of(unknown))
+    assert (found.verdict, "7 server" in found.words) == (Verdict.SKIPPED, True)
+
+
+def test_a_health_check_that_never_ran_is_no_evidence() -> None:
+    """ZO-02 passes where the health check ran, however it ended, and is skipped where the engine could not run it."""
+    seen_there = {"injected": 50, "zombies": (), "own": (), "health_zombies": (), "adopter": None, "left_orphan": False}
+    ran = Act("orphans", seen={**seen_there, "health": [1] * 10})
+    never = Act("orphans", seen={**seen_there, "health": [125] * 10})
+    assert judged("ZO-02", case_of(GOOD, ran)).verdict is Verdict.PASS
+    assert judged("ZO-02", case_of(GOOD, never)).verdict is Verdict.SKIPPED
+
+
+# --- members ---
+
+
+def test_members_are_the_containers_own() -> None:
+    """Descendants of PID 1 and whoever it had adopted; not exec sessions, and not who ended before the stop."""
+    stop = stop_of(
+        process("init", 1, 1, 0, ASKED),
+        process("server", 7, 0.9, 0),
+        process("worker", 8, 0.8, 0, parent=507),
+        process("migrate", 5, -2, 0),
+        process("exec", 20, 0.95, KILL, sent(0.95, KILL, Sender.NAMESPACE_END), parent=88),
+        process("its child", 21, 0.95, KILL, parent=520),
+    )
+    without = replace(stop, before=tuple(one for one in stop.before if one.name != "adopted"))
+    assert [one.name for one in without.members] == ["init", "server", "worker"]
+    assert without.killed == ()
+
+
+def test_who_was_adopted_is_a_member() -> None:
+    """A process whose parent was unknown at birth, and which was PID 1's child when the stop began."""
+    daemon = process("daemon", 9, 1, KILL, sent(1, KILL, Sender.NAMESPACE_END), parent=77)
+    stop = stop_of(process("init", 1, 1, 0, ASKED), daemon)
+    adopted = replace(seen(daemon), parent=501)
+    assert [one.name for one in replace(stop, before=(stop.before[0], adopted)).killed] == ["daemon"]
+
+
+def test_a_process_without_a_number_is_nobodys_parent() -> None:
+    """One that was gone before its number could be read does not make members of those whose parent is not known."""
+    brief = replace(process("brief", 30, 0.5, 0), pid=None, inside=None)
+    stranger = process("stranger", 31, 0.9, 0, parent=None)
+    stop = stop_of(process("init", 1, 1, 0, ASKED), brief, stranger)
+    assert [one.name for one in stop.members] == ["init", "brief"]
+
+
+def test_how_each_was_killed() -> None:
+    """A stop tells a kill by PID 1 from the kernel's."""
+    assert {one.name: LEFT.how(one) for one in LEFT.killed} == {
+        "server": How.KILLED_BY_NAMESPACE_END,
+        "worker": How.KILLED_BY_INIT,
+    }
+
+
+# --- the exit status of a run ---
+
+
+@pytest.mark.parametrize(
+    ("finding", "more", "strict", "status"),
+    [
+        (passed("it is so"), {}, True, 0),
+        (Finding(Verdict.FAIL, "it is not"), {}, False, 1),
+        (Finding(Verdict.FAIL, "it is not"), {"known": True}, False, 0),
+        (Finding(Verdict.FAIL, "it is not"), {"excused": "we know"}, False, 0),
+        (skipped("no way to tell"), {}, False, 0),
+        (skipped("no way to tell"), {"required": True}, False, 2),
+        (skipped("no way to tell"), {}, True, 2),
+        (skipped("no way to tell"), {"excused": "we know"}, True, 0),
+    ],
+)
+def test_status_of_a_run(finding: Finding, more: dict[str, Any], strict: bool, status: int) -> None:  # noqa: FBT001
+    """1 for a failure that is nobody's excuse, 2 for a gap where there may be none."""
+    result = Result(catalogue.BY_ID["EX-06"], finding, **more)
+    assert Run(case_of(GOOD), (result,), "trace", "settled").status(strict=strict) == status
+
+
+def test_every_row_of_the_catalogue_is_whole() -> None:
+    """Each check has words for a reader; whatever can fail says what to change."""
+    assert len({check.id for check in catalogue.CHECKS}) == len(catalogue.CHECKS)
+    for check in catalogue.CHECKS:
+        assert check.title
+        assert check.why.endswith(".")
+        assert check.group
+        assert bool(check.fix) == (check.severity is not Severity.NOTE), check.id
