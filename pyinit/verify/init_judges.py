@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyinit.init import signals
-from pyinit.verify.init_acts import CODES, DEATHS, END_WITHIN, FLUSH, NEED, REAP_WITHIN, heard
+from pyinit.verify.init_acts import CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, REAP_WITHIN, heard
 from pyinit.verify.judges import _ended as ended
 from pyinit.verify.judges import _seconds as seconds_of
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 ADDED_BY_INITS = frozenset({"PYINIT_STOP_BUDGET"})
 """Variables that an init documents as its own for the program."""
-
-LATE = 0.1
-"""Seconds after which a forwarded signal is late."""
 
 MESSAGE_LIMIT = 4096
 """Bytes of a termination log that Kubernetes reads."""
@@ -93,7 +90,8 @@ def each_once(_case: Case, act: Act) -> Finding:
         severity = None if lost or twice or strange else Severity.SHOULD
         return failed("; ".join(words), *evidence, severity=severity)
     slowest = max(one["heard"][0] for one in sent)
-    return passed(f"each of {len(sent)} signals came once, the slowest within {slowest * 1000:.0f} ms", *evidence)
+    woken = "; with SIGTERM or SIGINT came a SIGCONT" if any(one.get("woken") for one in sent) else ""
+    return passed(f"each of {len(sent)} signals came once, the slowest within {slowest * 1000:.0f} ms{woken}", *evidence)
 
 
 @_of("real_time")
@@ -112,7 +110,7 @@ def none_lost(_case: Case, act: Act) -> Finding:
     """SG-04."""
     gaps, burst, status = act.seen["gaps"], act.seen["burst"], act.seen["status"]
     if gaps != 100:
-        return failed(f"{gaps} of 100 signals with 10 ms between them reached the program")
+        return failed(f"of signals that were sent one after the other, each when the last had come, number {gaps + 1} never came")
     if not burst:
         return failed("of 100 signals without a pause none reached the program")
     if status is None:
@@ -308,7 +306,9 @@ def termination_log(act: Act, stop: Stop) -> Finding:
     if stop.forced and not log:
         return skipped("it kills nobody itself (PT-07), so there is no forced end that it could report")
     if not log.strip():
-        return failed("nothing in /dev/termination-log after a forced end: kubectl describe shows a status and no reason")
+        return failed("nothing in /dev/termination-log after a forced end: kubectl describe shows a status and no reason",
+            fix="write a line to /dev/termination-log; where the init has an option for it, give that option.",
+        )
     size = len(log.encode())
     if size > MESSAGE_LIMIT:
         return failed(f"{size} bytes in /dev/termination-log: Kubernetes reads {MESSAGE_LIMIT}")
