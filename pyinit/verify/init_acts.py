@@ -54,6 +54,9 @@ NEED = 0.8
 FLUSH = 1.0
 """Seconds that a worker still needs when the program has ended."""
 
+NO_INIT = "no init"
+"""The option that says that the program is PID 1 itself."""
+
 INIT = "/init"
 """Where the init lies in the container."""
 
@@ -144,13 +147,23 @@ class InitSubject:
     @property
     def image(self) -> Image:
         """As the acts know subjects."""
-        return Image(self.init.title, self.agent_image, self.command, signals.TERM, False, (), (), "", "")
+        return Image(
+            name=self.init.title,
+            id=self.agent_image,
+            command=self.command,
+            stop_signal=signals.TERM,
+            declares_stop_signal=False,
+            healthcheck=(),
+            ports=(),
+            user="",
+            platform="",
+        )
 
     @property
     def command(self) -> tuple[str, ...]:
         """All words in the container."""
         program = self.program if self.program is not None else (*self.agent_command, "probe", *self.probe)
-        front = tuple(self.agent_command + ("probe", *self.front)) if self.front else ()
+        front = (*self.agent_command, "probe", *self.front) if self.front else ()
         return (*front, *(() if self.direct else self.init.inside), *program)
 
     def create(self, engine: Engine, **more: Any) -> Container:  # noqa: ANN401 - docker-py's options
@@ -233,7 +246,9 @@ def number(name: str) -> int:
 
 def _watch(target: Started) -> Watch:
     if target.watch is None:
-        raise ImpossibleError("nothing of it can be seen (its runtime has a kernel of its own), so nothing is sent to it")
+        raise ImpossibleError(
+            "nothing of it can be seen (its runtime has a kernel of its own), so nothing is sent to it"
+        )
     return target.watch
 
 
@@ -271,7 +286,11 @@ def _send(target: Started, sent: str) -> dict[str, Any]:
 def stop(stage: Stage) -> Act:
     """A program that ends on SIGTERM, and `docker stop`: what the others are compared with."""
     with probing(stage, "listen", "15") as target:
-        return Act("stop", f"{stage.subject.command_line()} &\ndocker stop -t {stage.subject.grace} c", stop=stop_it(stage, target))
+        return Act(
+            "stop",
+            f"{stage.subject.command_line()} &\ndocker stop -t {stage.subject.grace} c",
+            stop=stop_it(stage, target),
+        )
 
 
 def each_signal(stage: Stage) -> Act:
@@ -332,7 +351,7 @@ def many_signals(stage: Stage) -> Act:
         for each in range(100):
             watch.signal(first, number("USR1"))
             # one that is still pending would swallow the next: that is no fault of the init's
-            until(lambda wanted=each + 1: len(heard(lines(target.container), number("USR1"))) >= wanted, HEARD_WITHIN)
+            until(lambda: len(heard(lines(target.container), number("USR1"))) > gaps, HEARD_WITHIN)  # noqa: B023
             gaps = len(heard(lines(target.container), number("USR1")))
             if gaps <= each:
                 break
@@ -400,7 +419,11 @@ def both_ways(stage: Stage) -> Act:
             watch.signal(seen, signals.TERM)
         until(lambda: heard(lines(target.container), signals.TERM), HEARD_WITHIN)
         time.sleep(SETTLED_AFTER)  # a second copy would come now
-        return Act("both_ways", "docker exec c kill -TERM -1", seen={"heard": len(heard(lines(target.container), signals.TERM))})
+        return Act(
+            "both_ways",
+            "docker exec c kill -TERM -1",
+            seen={"heard": len(heard(lines(target.container), signals.TERM))},
+        )
 
 
 # --- exit status ---
@@ -716,4 +739,4 @@ def stage_of(engine: Engine, agent: Agent, init: Init, grace: int, options: Mapp
         name = agent._with_source(engine, init.image)  # noqa: SLF001 - the same image is made there
         command = tuple(image.command(None, "python3"))
     subject = InitSubject(init, grace, name, command)
-    return Stage(engine, agent, subject, Spoken(), options)
+    return Stage(engine, agent, subject, Spoken(), {**options, NO_INIT: not init.words})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyinit.init import signals
-from pyinit.verify.init_acts import CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, REAP_WITHIN, heard
+from pyinit.verify.init_acts import CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, NO_INIT, REAP_WITHIN, heard
 from pyinit.verify.judges import _ended as ended
 from pyinit.verify.judges import _seconds as seconds_of
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
@@ -91,7 +91,9 @@ def each_once(_case: Case, act: Act) -> Finding:
         return failed("; ".join(words), *evidence, severity=severity)
     slowest = max(one["heard"][0] for one in sent)
     woken = "; with SIGTERM or SIGINT came a SIGCONT" if any(one.get("woken") for one in sent) else ""
-    return passed(f"each of {len(sent)} signals came once, the slowest within {slowest * 1000:.0f} ms{woken}", *evidence)
+    return passed(
+        f"each of {len(sent)} signals came once, the slowest within {slowest * 1000:.0f} ms{woken}", *evidence
+    )
 
 
 @_of("real_time")
@@ -110,7 +112,9 @@ def none_lost(_case: Case, act: Act) -> Finding:
     """SG-04."""
     gaps, burst, status = act.seen["gaps"], act.seen["burst"], act.seen["status"]
     if gaps != 100:
-        return failed(f"of signals that were sent one after the other, each when the last had come, number {gaps + 1} never came")
+        return failed(
+            f"of signals that were sent one after the other, each when the last had come, number {gaps + 1} never came"
+        )
     if not burst:
         return failed("of 100 signals without a pause none reached the program")
     if status is None:
@@ -119,15 +123,21 @@ def none_lost(_case: Case, act: Act) -> Finding:
 
 
 @_of("child_signals")
-def false_child_signals(_case: Case, act: Act) -> Finding:
+def false_child_signals(case: Case, act: Act) -> Finding:
     """SG-09."""
     seen = act.seen
+    if case.options.get(NO_INIT):
+        return skipped("there is no init: SIGCHLD goes to the program itself")
     if not seen["running"]:
-        return failed(f"SIGCHLD from outside ended the container, with status {seen['status']}, though no child had ended")
+        return failed(
+            f"SIGCHLD from outside ended the container, with status {seen['status']}, though no child had ended"
+        )
     if not seen["answered"] or seen["status"] is None:
         return failed("after 50 SIGCHLD from outside it forwards nothing any more")
     if seen["forwarded"]:
-        return failed(f"SIGCHLD was forwarded {seen['forwarded']} times: the program thinks that a child of its own has ended")
+        return failed(
+            f"SIGCHLD was forwarded {seen['forwarded']} times: the program thinks that a child of its own has ended"
+        )
     return passed("50 SIGCHLD from outside did nothing")
 
 
@@ -167,12 +177,17 @@ def same_codes(_case: Case, act: Act) -> Finding:
 
 
 @_of("deaths")
-def same_deaths(_case: Case, act: Act) -> Finding:
+def same_deaths(case: Case, act: Act) -> Finding:
     """EX-02."""
     found = act.seen["deaths"]
     wrong = [
         f"{name}: {_status(found[name])} instead of {128 + each}" for name, each in DEATHS if found[name] != 128 + each
     ]
+    if wrong and case.options.get(NO_INIT):
+        return failed(
+            "a program that is PID 1 is not ended by its own signals, "
+            f"for the kernel drops those that a PID 1 has no handler for: {', '.join(wrong)}"
+        )
     if wrong:
         return failed(f"a program that a signal ends is reported wrongly: {', '.join(wrong)}")
     return passed(", ".join(f"{name} {128 + each}" for name, each in DEATHS))
@@ -234,7 +249,7 @@ def worker_finishes(act: Act, stop: Stop) -> Finding:
     evidence = [ended(stop, process) for process in stop.members]
     asked = "was asked, but" if _asked(act, "worker") else "was never asked, and"
     return failed(
-        f"the program ended with 0 on SIGTERM; its worker, which needs {FLUSH:g} s to save, {asked} was KILLED when the init left",
+        f"the program ended with 0 on SIGTERM; its worker, which needs {FLUSH:g} s to save, {asked} was SIGKILLed when PID 1 left",
         *evidence,
     )
 
@@ -246,8 +261,8 @@ def own_session_reached(act: Act, stop: Stop) -> Finding:
         return passed("a child in a session of its own was asked and finished")
     evidence = [ended(stop, process) for process in stop.members]
     if _asked(act, "daemon"):
-        return failed("a child in a session of its own was asked, and KILLED before it had finished", *evidence)
-    return failed("a child in a session of its own was never asked: it was KILLED when the init left", *evidence)
+        return failed("a child in a session of its own was asked, and SIGKILLed before it had finished", *evidence)
+    return failed("a child in a session of its own was never asked: it was SIGKILLed when PID 1 left", *evidence)
 
 
 @_of_stop("several")
@@ -270,11 +285,16 @@ def not_cut_short(act: Act, stop: Stop) -> Finding:
     """GR-04."""
     need = NEED * stop.grace
     if "main" not in _done(act):
-        if not _asked(act, "main"):
+        evidence = [ended(stop, process) for process in stop.members]
+        if not _asked(act, "main") and stop.forced:
             return skipped("the program never got SIGTERM (SG-02)")
+        if not _asked(act, "main"):
+            return failed(
+                f"a slow program was ended after {seconds_of(stop.seconds)} without having been asked", *evidence
+            )
         return failed(
             f"a program that needs {seconds_of(need)} of {seconds_of(stop.grace)} to save was cut short after {seconds_of(stop.seconds)}",
-            *(ended(stop, process) for process in stop.members),
+            *evidence,
         )
     if stop.status:
         return failed(f"a program that took {seconds_of(need)} and ended with 0 was reported with {stop.status}")
@@ -286,8 +306,8 @@ def escalates(act: Act, stop: Stop) -> Finding:
     """PT-07."""
     if stop.forced:
         return failed(
-            f"a program that ignores SIGTERM: the init does not kill it within {seconds_of(stop.grace)}, so the engine killed everybody, "
-            "and no log says why",
+            f"a program that ignores SIGTERM: nobody inside kills it within {seconds_of(stop.grace)}, so the engine killed everybody "
+            "at once, and no log says why",
             *(ended(stop, process) for process in stop.members),
         )
     if stop.status != 128 + signals.KILL:
@@ -306,7 +326,8 @@ def termination_log(act: Act, stop: Stop) -> Finding:
     if stop.forced and not log:
         return skipped("it kills nobody itself (PT-07), so there is no forced end that it could report")
     if not log.strip():
-        return failed("nothing in /dev/termination-log after a forced end: kubectl describe shows a status and no reason",
+        return failed(
+            "nothing in /dev/termination-log after a forced end: kubectl describe shows a status and no reason",
             fix="write a line to /dev/termination-log; where the init has an option for it, give that option.",
         )
     size = len(log.encode())
@@ -348,15 +369,19 @@ def start_fails_well(_case: Case, act: Act) -> Finding:
 
 
 @_of("shared")
-def not_first(_case: Case, act: Act) -> Finding:
+def not_first(case: Case, act: Act) -> Finding:
     """ST-07."""
     seen = act.seen
+    if case.options.get(NO_INIT):
+        return skipped("there is no init")
     if not seen["heard"]:
         return failed("where it is not PID 1 it does not forward SIGTERM")
     if seen["status"] is None:
         return failed(f"where it is not PID 1 it did not end with the program within {END_WITHIN:g} s")
     if seen["unreaped"]:
-        return failed(f"where it is not PID 1 it adopts orphans and does not reap them: {len(seen['unreaped'])} of 20 zombies")
+        return failed(
+            f"where it is not PID 1 it adopts orphans and does not reap them: {len(seen['unreaped'])} of 20 zombies"
+        )
     if not seen["elsewhere"]:
         return passed("where it is not PID 1 it forwards, adopts orphans and reaps them")
     if seen["others"]:
@@ -378,7 +403,11 @@ def under_another(_case: Case, act: Act) -> Finding:
         return failed(f"under docker run --init the program got SIGTERM {seen['heard']} times")
     if seen["status"] != 0:
         return failed(f"under docker run --init the status is {_status(seen['status'])}; the program ended with 0")
-    said = f"it says, in {len(seen['others'])} lines: {seen['others'][0]}" if seen["others"] else "it says nothing about it"
+    said = (
+        f"it says, in {len(seen['others'])} lines: {seen['others'][0]}"
+        if seen["others"]
+        else "it says nothing about it"
+    )
     return passed(f"under docker run --init it works; {said}")
 
 
@@ -397,7 +426,13 @@ def masks_as_they_were(_case: Case, act: Act) -> Finding:
         if fewer:
             words.append(f"{name} otherwise and not under it: {_names(fewer)}")
     if words:
-        return failed("; ".join(words))
+        # a program that cannot be suspended is a nuisance; one that cannot be stopped is more
+        changed = (direct["blocked"] ^ under["blocked"]) | (direct["ignored"] ^ under["ignored"])
+        mild = all(number in signals.FROM_TERMINAL for number in range(1, 65) if changed >> (number - 1) & 1)
+        return failed(
+            "; ".join(words) + (": Ctrl-Z and job control do nothing to the program" if mild else ""),
+            severity=Severity.SHOULD if mild else None,
+        )
     return passed("nothing is blocked or ignored that is not so without it; SIGPIPE has its default action")
 
 
@@ -413,7 +448,8 @@ def three_descriptors(_case: Case, act: Act) -> Finding:
     gone = sorted(set(direct) - set(under))
     if more:
         return failed(
-            "the program has descriptors that are the init's: " + ", ".join(f"{name} ({where})" for name, where in more.items())
+            "the program has descriptors that are the init's: "
+            + ", ".join(f"{name} ({where})" for name, where in more.items())
         )
     if gone:
         return failed(f"the program lacks the descriptors {', '.join(gone)}")
@@ -434,9 +470,11 @@ def nothing_changed(_case: Case, act: Act) -> Finding:
         words.append(f"variables added or changed: {', '.join(added)}")
     if before - after:
         words.append(f"variables gone or changed: {', '.join(sorted(before - after))}")
-    for what in ("cwd", "umask", "oom_score_adj"):
-        if direct[what] != under[what]:
-            words.append(f"{what} is {under[what]} instead of {direct[what]}")
+    words += [
+        f"{what} is {under[what]} instead of {direct[what]}"
+        for what in ("cwd", "umask", "oom_score_adj")
+        if direct[what] != under[what]
+    ]
     words += [f"limit changed: {line.strip()}" for line in under["limits"] if line not in direct["limits"]]
     if words:
         return failed("; ".join(words))
@@ -469,7 +507,10 @@ def without_stdin(_case: Case, act: Act) -> Finding:
         elif one["others"]:
             words.append(f"with stdin {name} it says: {one['others'][0]}")
     evidence = [line for one in act.seen.values() for line in one["others"][:3]]
-    return failed("; ".join(words), *evidence) if words else passed("with stdin from /dev/null, and closed, it starts without a word")
+    if not words:
+        return passed("with stdin from /dev/null, and closed, it starts without a word")
+    rare = act.seen["/dev/null"]["status"] == 42 and not act.seen["/dev/null"]["others"]  # engines close nobody's stdin
+    return failed("; ".join(words), *evidence, severity=Severity.SHOULD if rare else None)
 
 
 @_of("crowd")

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
 from pyinit.verify import init_judges as judges
+from pyinit.verify.acts import ImpossibleError
 from pyinit.verify.evidence import Act, Case
 from pyinit.verify.init_acts import Init, perform, stage_of
-from pyinit.verify.acts import ImpossibleError
 from pyinit.verify.runner import ImpossibleRunError, Plan, Run
 from pyinit.verify.verdicts import Check, Finding, Result, Severity, Source, Verdict, skipped
 
@@ -159,7 +159,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     _check(
         "SE-03", "it reaps and stops at the limit of processes", MUST, "crowd", judges.under_pids_limit,
-        "When no more processes can be started, reaping is the only way out.", "start nothing in order to reap or to stop.", source=PROCESSES,
+        "When no more processes can be started, reaping is the only way out.", "start nothing in order to reap or to stop.",
+        source=PROCESSES,
     ),
     _check(
         "K8-05", "a forced end is in the termination log", SHOULD, "last_word", judges.termination_log,
@@ -204,7 +205,9 @@ def verify_init(
     tell("stop", 0, len(wanted) + 1)
     first = perform(stage, "stop")
     if first.stop is None:
-        hint = "" if "--" in init.words or not init.words else "; many inits want -- before the program: --init 'PATH --'"
+        hint = (
+            "" if "--" in init.words or not init.words else "; many inits want -- before the program: --init 'PATH --'"
+        )
         raise ImpossibleRunError(f"no program runs under it: {first.impossible}{hint}")
     acts = {"stop": first}
     for name in (one for one in wanted if one in TIMED):  # nothing else of ours runs beside them

@@ -79,8 +79,6 @@ def _block(numbers: frozenset[int] = EVERY) -> None:
 def _fetch(who: str = "main", numbers: frozenset[int] = EVERY) -> int:
     """The next signal, which is said."""
     got = signal.sigwaitinfo(numbers)
-    if got is None:
-        return 0
     say("signal", who, number=got.si_signo, sender=got.si_pid)
     return got.si_signo
 
@@ -292,7 +290,7 @@ def pipeline() -> None:
 def closed(*words: str) -> NoReturn:
     """Becomes that program, with its stdin closed."""
     os.close(0)
-    os.execv(words[0], words)  # noqa: S606 - the point of it
+    os.execvp(words[0], words)  # noqa: S606 - the point of it
 
 
 PROBES: dict[str, Callable[..., int | None]] = {
