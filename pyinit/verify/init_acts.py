@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyinit.containers.engine import Container, Engine
     from pyinit.containers.remote import Agent, Seen, Watch
 
-HEARD_WITHIN = 2.0
+HEARD_WITHIN = 1.0
 """Seconds that a signal may take to count as forwarded at all."""
 
 SETTLED_AFTER = 0.3
@@ -271,11 +271,21 @@ def _zombies(watch: Watch) -> list[Seen]:
     return [seen for seen in watch.look() if seen.is_zombie]
 
 
+def _never_reaped(watch: Watch, staying: int) -> list[Seen]:
+    """Zombies that nobody has reaped for REAP_WITHIN, once no more than `staying` processes live: one that has just died is none."""
+    until(lambda: sum(not seen.is_zombie for seen in watch.look()) <= staying, 30.0)
+    before = {seen.pid for seen in _zombies(watch)}
+    until(lambda: not before & {seen.pid for seen in _zombies(watch)}, REAP_WITHIN)
+    return [seen for seen in _zombies(watch) if seen.pid in before]
+
+
 def _send(target: Started, sent: str) -> dict[str, Any]:
-    """Sends one signal to PID 1 and waits until it is heard: when it was sent."""
+    """Sends one signal to PID 1, if it is still there, and waits until it is heard: when it was sent."""
     watch = _watch(target)
+    first = [seen for seen in watch.look() if seen.inside == 1]
     begun = watch.agent.now()
-    watch.signal(_first(target), number(sent))
+    for seen in first:
+        watch.signal(seen, number(sent))
     until(lambda: heard(lines(target.container), number(sent)) or not target.container.running, HEARD_WITHIN)
     return {"name": sent, "number": number(sent), "sent": begun}
 
@@ -298,7 +308,7 @@ def each_signal(stage: Stage) -> Act:
     sent: list[dict[str, Any]] = []
     for _ in range(ATTEMPTS):
         sent = [one for names in (FORWARDED, ("INT",)) for one in _each_of(stage, names)]
-        if all(not one["heard"] or one["heard"][0] <= LATE for one in sent):
+        if any(not one["heard"] for one in sent) or all(one["heard"][0] <= LATE for one in sent):
             break
     return Act("each_signal", _sends(stage, "HUP"), seen={"signals": sent})
 
@@ -396,7 +406,7 @@ def suspended(stage: Stage) -> Act:
 
         watch.signal(first, signals.TSTP)
         stopped = until(child_stopped, 0.5)
-        init = _first(target).state
+        init = next((seen.state for seen in watch.look() if seen.inside == 1), "gone")
         watch.signal(first, signals.CONT)
         until(lambda: not child_stopped(), HEARD_WITHIN)
         _send(target, "USR1")
@@ -500,14 +510,14 @@ def _orphans(stage: Stage, wanted: int, name: str) -> Act:
         watch = _watch(target)
         until(lambda: any(line["say"] == "made" for line in lines(target.container)), 60.0)
         made = any(line["say"] == "made" for line in lines(target.container))
-        until(lambda: not _zombies(watch), REAP_WITHIN)
-        left = _zombies(watch)
+        left = _never_reaped(watch, 2)
+        running = target.container.running
         target.container.kill("TERM")
         status = target.container.wait(END_WITHIN)
         return Act(
             name,
             f"{stage.subject.command_line()} sh -c '(sleep 0.1 &); sleep 9' & docker top c -eo pid,ppid,stat,comm",
-            seen={"wanted": wanted, "made": made, "left": left, "status": status},
+            seen={"wanted": wanted, "made": made, "left": left, "running": running, "status": status},
         )
 
 
@@ -583,9 +593,9 @@ def shared(stage: Stage) -> Act:
             container.start()
             made = until(lambda: any(line["say"] == "made" for line in lines(container)) or not container.running, 30.0)
             if not made or not container.running:
-                raise ImpossibleError(f"it does not start there: {' / '.join(others(container)[-3:])}")
-            until(lambda: not _zombies(watch), REAP_WITHIN)
-            left = _zombies(watch)
+                seen = {"refused": container.state["ExitCode"], "others": others(container)}
+                return Act("shared", f"{stage.subject.command_line()} # with --pid=container:ANOTHER", seen=seen)
+            left = _never_reaped(watch, 3)
             everybody = {seen.pid: seen for seen in watch.look()}
             init = container.pid
             adopted = [seen for seen in left if seen.parent == init]

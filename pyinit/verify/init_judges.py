@@ -146,6 +146,8 @@ def resumes(_case: Case, act: Act) -> Finding:
     """SG-08."""
     seen = act.seen
     what = "SIGTSTP stopped the program" if seen["stopped"] else "SIGTSTP did not stop the program"
+    if seen["init"] == "gone":
+        return failed(f"SIGTSTP ended the container, with status {seen['status']}")
     if seen["init"] == "T":
         return failed(f"{what}, and the init itself")
     if not seen["answered"] or seen["status"] is None:
@@ -221,6 +223,8 @@ def _reaps(name: str) -> Callable[[Case], Finding]:
         many = f"{wanted} orphans" if wanted > 1 else "an orphan"
         if not seen["made"]:
             return skipped(f"{many} could not be made within a minute")
+        if not seen["running"]:
+            return failed(f"the container ended by itself with {many}, with status {seen['status']}")
         if left:
             return failed(
                 f"{left} of {many} still zombies after {REAP_WITHIN:g} s" if wanted > 1
@@ -374,6 +378,12 @@ def not_first(case: Case, act: Act) -> Finding:
     seen = act.seen
     if case.options.get(NO_INIT):
         return skipped("there is no init")
+    if "refused" in seen:
+        said = f": {seen['others'][0]}" if seen["others"] else ", and says nothing"
+        return failed(
+            f"where it is not PID 1 it does not run (status {seen['refused']}){said}",
+            severity=Severity.SHOULD if seen["others"] else None,
+        )
     if not seen["heard"]:
         return failed("where it is not PID 1 it does not forward SIGTERM")
     if seen["status"] is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
+from pyinit.containers.engine import EngineError
 from pyinit.verify import init_judges as judges
 from pyinit.verify.acts import ImpossibleError
 from pyinit.verify.evidence import Act, Case
@@ -197,7 +198,7 @@ def verify_init(
     """Judges an init. `grace`: seconds that each stop gives. `plan.checks` are of CHECKS. Raises ImpossibleRunError."""
     try:
         stage = stage_of(engine, agent, init, grace, options or {})
-    except ImpossibleError as error:
+    except (ImpossibleError, EngineError) as error:
         raise ImpossibleRunError(str(error)) from None
     checks = [check for check in plan.checks if check.id in BY_ID] or list(CHECKS)
     wanted = list(dict.fromkeys(check.act for check in checks if check.id not in plan.left_out))

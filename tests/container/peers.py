@@ -26,13 +26,11 @@ def inits() -> list[Init]:
     pyinit = str(Path(sys.executable).parent / "pyinit")
     options = ("--grace", "3600ms", "--termination-log", "/dev/termination-log", "--")
     found = [Init((pyinit, *options), name="pyinit, configured")]
-    for name in ("tini", "dumb-init", "catatonit", "docker-init"):
-        if path := shutil.which(name):
-            found.append(Init((path, "--"), name=name))
-            if name == "tini":
-                found.append(Init((path, "-g", "--"), name="tini -g"))
+    names = ("tini", "dumb-init", "catatonit", "docker-init")
+    found += [Init((path, "--"), name=name) for name in names if (path := shutil.which(name))]
     found += [Init((shell, "-c", WRAPPER, shell), BASE, name=f"{shell} -c") for shell in ("sh", "bash")]
-    return [*found, Init((), name="nothing")]
+    found.append(Init((), name="nothing"))
+    return found
 
 
 def table(runs: dict[str, Run]) -> str:
@@ -55,14 +53,8 @@ def table(runs: dict[str, Run]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """All of them."""
-    runs: dict[str, Run] = {}
-    with Engine() as engine, Agent(engine) as agent:
-        for init in inits():
-            print(init.title, flush=True)
-            runs[init.title] = verify_init(engine, agent, init, Plan(checks=CHECKS), lambda *_: None, grace=GRACE)
-        where = f"{engine.name}, Linux {agent.hello['kernel'].split('-')[0]}, grace period {GRACE} s"
+def write(runs: dict[str, Run], where: str) -> None:
+    """The file, as far as we are."""
     file = HERE / "peers.md"
     _, line, kept = file.read_text(encoding="utf-8").partition(LINE) if file.exists() else ("", LINE, "\n")
     file.write_text(
@@ -75,6 +67,17 @@ def main() -> None:
         + kept,
         encoding="utf-8",
     )
+
+
+def main() -> None:
+    """All of them."""
+    runs: dict[str, Run] = {}
+    with Engine() as engine, Agent(engine) as agent:
+        for init in inits():
+            print(init.title, flush=True)
+            plan = Plan(checks=CHECKS, jobs=4)
+            runs[init.title] = verify_init(engine, agent, init, plan, lambda *_: None, grace=GRACE)
+            write(runs, f"{engine.name}, Linux {agent.hello['kernel'].split('-')[0]}, grace period {GRACE} s")
 
 
 if __name__ == "__main__":
