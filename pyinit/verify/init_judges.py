@@ -501,6 +501,11 @@ def pipe_ends(_case: Case, act: Act) -> Finding:
     seen = act.seen
     if seen["status"] is None:
         return failed(f"yes | head -1 did not end within {END_WITHIN:g} s")
+    noise = [line for line in seen["others"] if line != "y"]
+    if noise:
+        return failed(
+            f"a writer without a reader was not ended by SIGPIPE, but went on until a write failed: {noise[0]}"
+        )
     piped = next((line for line in seen["said"] if line["say"] == "piped"), None)
     if piped and piped["status"] != -signals.PIPE:
         return failed(f"a writer without a reader was not ended by SIGPIPE, but ended with {piped['status']}")

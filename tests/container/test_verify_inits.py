@@ -36,7 +36,7 @@ FAULTY = {
     "wrong codes": "ST-03",
     "no subreaper": "ST-07",
     "blocks TERM": "FD-01",
-    "ignores PIPE": "FD-01",
+    "ignores PIPE": "FD-04",
     "leaks a descriptor": "FD-02",
     "moves the program": "FD-03",
     "adds a variable": "FD-03",

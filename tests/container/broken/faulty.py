@@ -17,7 +17,7 @@ FAULTS = {
     "loses hangups", "no real-time signals", "loses every tenth", "believes SIGCHLD", "forwards SIGCHLD", "stops itself",
     "masks the code", "forgets the signal", "reaps once", "forgets other sessions", "asks the program alone",
     "never kills", "kills too early", "wrong codes", "no subreaper", "blocks TERM", "ignores PIPE", "leaks a descriptor",
-    "moves the program", "adds a variable", "chatters", "counts processes", "writes too much", "none",
+    "moves the program", "adds a variable", "chatters", "writes too much", "none",
 }  # fmt: skip
 
 fault = sys.argv[1]
@@ -129,8 +129,6 @@ while True:
             os._exit(0)
         if fault == "forwards SIGCHLD" and got.si_code <= 0:
             forward(number)
-        if fault == "counts processes" and os.fork() == 0:
-            os._exit(0)
         ended = reap()
         if ended is not None:
             leave(ended)
