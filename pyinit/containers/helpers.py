@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyinit.containers import procfs
+from pyinit.verify import probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,9 @@ ELSEWHERE = 3
 
 
 def main(words: Sequence[str]) -> None:
-    """`WORD NAMESPACE [ARGUMENT...]`."""
+    """`WORD NAMESPACE [ARGUMENT...]`, or `probe WORD [ARGUMENT...]`: the program under an init that is judged."""
+    if words[0] == "probe":
+        probe.main(words[1:])
     word, namespace, *rest = words
     if word != "request":  # that one shares the target's network alone
         prove(int(namespace))

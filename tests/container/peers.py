@@ -1,0 +1,84 @@
+"""Judges every init that is installed here, in one run, and writes the table of peers.md: `.venv/bin/python tests/container/peers.py`.
+
+What stands below the line of dashes in peers.md is written by hand, and kept.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from pyinit.containers.engine import Engine
+from pyinit.containers.remote import Agent
+from pyinit.verify.init_acts import Init
+from pyinit.verify.inits import CHECKS, verify_init
+from pyinit.verify.runner import Plan, Run
+from pyinit.verify.verdicts import Verdict
+
+HERE = Path(__file__).resolve().parent
+BASE = "pyinit-base:python"
+GRACE = 4
+LINE = "\n---\n"
+WRAPPER = '"$@"; exit $?'
+
+
+def inits() -> list[Init]:
+    """Those that are here."""
+    pyinit = str(Path(sys.executable).parent / "pyinit")
+    options = ("--grace", "3600ms", "--termination-log", "/dev/termination-log", "--")
+    found = [Init((pyinit, *options), name="pyinit, configured")]
+    names = ("tini", "dumb-init", "catatonit", "docker-init")
+    found += [Init((path, "--"), name=name) for name in names if (path := shutil.which(name))]
+    found += [Init((shell, "-c", WRAPPER, shell), BASE, name=f"{shell} -c") for shell in ("sh", "bash")]
+    found.append(Init((), name="nothing"))
+    return found
+
+
+def table(runs: dict[str, Run]) -> str:
+    """The verdicts, a column for each init; below, the words of each failure."""
+    lines = ["| check | " + " | ".join(runs) + " |", "|---|" + "---|" * len(runs)]
+    for check in CHECKS:
+        cells = []
+        for run in runs.values():
+            one = next(result for result in run.results if result.check.id == check.id)
+            verdict = one.finding.verdict
+            cells.append(f"**{one.severity.value}**" if verdict is Verdict.FAIL else verdict.value)
+        lines.append(f"| {check.id} {check.title} | " + " | ".join(cells) + " |")
+    lines += ["", "What each failure says:", ""]
+    for name, run in runs.items():
+        lines += [
+            f"- {name}, {one.check.id}: {one.finding.words}"
+            for one in run.results
+            if one.finding.verdict is Verdict.FAIL
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def write(runs: dict[str, Run], where: str) -> None:
+    """The file, as far as we are."""
+    file = HERE / "peers.md"
+    _, line, kept = file.read_text(encoding="utf-8").partition(LINE) if file.exists() else ("", LINE, "\n")
+    file.write_text(
+        "# Inits, judged\n\n"
+        f"Written by peers.py in one run: {where}. `pyinit, configured` has `--grace 3600ms --termination-log "
+        '/dev/termination-log`; `sh -c` and `bash -c` run `"$@"; exit $?`; `nothing`: the program is PID 1.\n'
+        "A failure shows its severity: **must**, or **should** where an init by its own documentation leaves that to others.\n\n"
+        + table(runs)
+        + line
+        + kept,
+        encoding="utf-8",
+    )
+
+
+def main() -> None:
+    """All of them."""
+    runs: dict[str, Run] = {}
+    with Engine() as engine, Agent(engine) as agent:
+        for init in inits():
+            print(init.title, flush=True)
+            plan = Plan(checks=CHECKS, jobs=4)
+            runs[init.title] = verify_init(engine, agent, init, plan, lambda *_: None, grace=GRACE)
+            write(runs, f"{engine.name}, Linux {agent.hello['kernel'].split('-')[0]}, grace period {GRACE} s")
+
+
+if __name__ == "__main__":
+    main()
