@@ -44,11 +44,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description=DESCRIPTION,
         epilog=EPILOG,
         allow_abbrev=False,
-        usage="pyinitctl verify [OPTIONS] IMAGE [-- COMMAND...]",
+        usage="pyinitctl verify [OPTIONS] IMAGE [-- COMMAND...]\n       pyinitctl verify [OPTIONS] --init 'PATH [ARGUMENT...]'",
     )
     parser.add_argument(
         "image", nargs="?", metavar="IMAGE", help="the image; what follows -- is run instead of its command"
     )
+    parser.add_argument(
+        "--init",
+        metavar="'PATH [ARGUMENT...]'",
+        help="judge an init instead: this file, with a program of ours under it",
+    )
+    parser.add_argument("--init-image", metavar="IMAGE", help="the image that has the init, and Python 3.11 or newer")
     _readiness(parser.add_argument_group("when is it ready"))
     _running(parser.add_argument_group("how it is run, as in docker run"))
     _judging(parser.add_argument_group("what is judged"))
@@ -79,7 +85,6 @@ def _running(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--read-only", action="store_const", const=True, help="a read-only root file system")
     group.add_argument("--tmpfs", metavar="PATH[:OPTIONS]", action="append", help="a tmpfs")
     group.add_argument("--entrypoint", metavar="COMMAND", help="instead of the image's entry point")
-    group.add_argument("--init", action="store_const", const=True, help="with the engine's init")
     group.add_argument("--cap-add", metavar="NAME", action="append", help="add a capability")
     group.add_argument("--cap-drop", metavar="NAME", action="append", help="drop a capability")
     group.add_argument("--security-opt", metavar="OPTION", action="append", help="a security option")
@@ -138,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
     if missing:
         raise CommandError(f"verify needs {' and '.join(missing)}: pip install 'pyinit-pid1[verify]'", IMPOSSIBLE)
     if options.list_checks:
-        return list_checks()
+        return list_checks(_table(options))
     from pyinit.containers.engine import Engine, EngineError  # noqa: PLC0415 - the extra may not be installed
     from pyinit.containers.remote import ObserverError  # noqa: PLC0415
     from pyinit.verify.runner import ImpossibleRunError  # noqa: PLC0415
@@ -162,17 +167,26 @@ def _leave(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def list_checks() -> int:
-    """Print the catalogue."""
+def _table(options: argparse.Namespace) -> Sequence[Check]:
+    """The checks of an image, or of an init."""
+    if options.init is not None:
+        from pyinit.verify import inits  # noqa: PLC0415 - an extra
+
+        return inits.CHECKS
+    from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415 - an extra
+
+    return CHECKS
+
+
+def list_checks(checks: Sequence[Check]) -> int:
+    """Print a catalogue."""
     from rich.console import Console  # noqa: PLC0415 - an extra
     from rich.table import Table  # noqa: PLC0415
-
-    from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415
 
     table = Table(
         "id", "what is true when it passes", "", "needs", "source", box=None, pad_edge=False, header_style="bold"
     )
-    for check in CHECKS:
+    for check in checks:
         required = ", required" if check.required else ""
         table.add_row(check.id, check.title, f"{check.severity.value}{required}", check.needs, check.source.value)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -194,8 +208,8 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
     from pyinit.containers.remote import Agent  # noqa: PLC0415
     from pyinit.verify import report, runner, settings  # noqa: PLC0415
 
-    if not options.image:
-        raise CommandError("verify: which image? pyinitctl verify IMAGE [-- COMMAND...]", IMPOSSIBLE)
+    if bool(options.image) == (options.init is not None):
+        raise CommandError("verify: which image, or which --init? pyinitctl verify IMAGE [-- COMMAND...]", IMPOSSIBLE)
     said = settings.load(options.config, Path.cwd())
     _merge(options, said)
     plan = _plan(options, said)
@@ -209,14 +223,35 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
                 errors.print(f"{done} of {of}: {what}")
 
         with Agent(engine, base=options.observer_image) as agent:
-            stage = _stage(engine, agent, options)
-            came = runner.run(stage, plan, tell)
+            if options.init is None:
+                came = runner.run(_stage(engine, agent, options), plan, tell)
+            else:
+                came = _judge_init(engine, agent, plan, tell, options)
             about = {"engine": engine.name, "observer": agent.step, "kernel": str(agent.hello["kernel"])}
     _write(options, came, about)
     if str(options.json) != "-":
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         report.show(console, came, about, strict=bool(options.strict))
     return came.status(strict=bool(options.strict))
+
+
+def _judge_init(
+    engine: Engine, agent: Agent, plan: Plan, tell: Callable[[str, int, int], None], options: argparse.Namespace
+) -> Run:
+    from pyinit.verify import inits  # noqa: PLC0415 - an extra
+    from pyinit.verify.init_acts import Init  # noqa: PLC0415
+
+    words = tuple(shlex.split(options.init))
+    grace = inits.DOCKER_GRACE if options.timeout is None else options.timeout
+    return inits.verify_init(
+        engine,
+        agent,
+        Init(words, image=options.init_image or ""),
+        plan,
+        tell,
+        grace=grace,
+        options={"thorough": bool(options.thorough)},
+    )
 
 
 def _stage(engine: Engine, agent: Agent, options: argparse.Namespace) -> Any:  # noqa: ANN401 - imported where it is made
@@ -257,17 +292,17 @@ def _merge(options: argparse.Namespace, said: Settings) -> None:
 
 
 def _plan(options: argparse.Namespace, said: Settings) -> Plan:
-    from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415 - an extra
-    from pyinit.verify.runner import Plan  # noqa: PLC0415
+    from pyinit.verify.runner import Plan  # noqa: PLC0415 - an extra
 
+    table = _table(options)
     names = {"openshift": "ST-04", "readonly": "ST-05"}
-    checks = [check for word in options.check or [] for check in _chosen(word)] or list(CHECKS)
+    checks = [check for word in options.check or [] for check in _chosen(word, table)] or list(table)
     left_out = dict(said.skip)
     for word in options.skip or []:
         identity, _, reason = word.partition("=")
-        for check in _chosen(identity):
+        for check in _chosen(identity, table):
             left_out[check.id] = reason or "on the command line"
-    require = {check.id for word in options.require or [] for check in _chosen(names.get(word, word))}
+    require = {check.id for word in options.require or [] for check in _chosen(names.get(word, word), table)}
     known = _known(options.baseline) if options.baseline else frozenset()
     jobs = 3 if options.jobs is None else options.jobs
     if jobs < 1:
@@ -275,13 +310,11 @@ def _plan(options: argparse.Namespace, said: Settings) -> Plan:
     return Plan(tuple(dict.fromkeys(checks)), left_out, frozenset(require), known, jobs)
 
 
-def _chosen(word: str) -> Sequence[Check]:
-    from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415 - an extra
-
-    found = [check for check in CHECKS if word.upper() in (check.id, check.id.partition("-")[0])]
+def _chosen(word: str, table: Sequence[Check]) -> Sequence[Check]:
+    found = [check for check in table if word.upper() in (check.id, check.id.partition("-")[0])]
     if not found:
         raise CommandError(
-            f"verify: there is no check {word!r}: there are {', '.join(check.id for check in CHECKS)}", IMPOSSIBLE
+            f"verify: there is no check {word!r}: there are {', '.join(check.id for check in table)}", IMPOSSIBLE
         )
     return found
 
@@ -326,7 +359,6 @@ def _run_options(options: argparse.Namespace) -> tuple[Mapping[str, Any], tuple[
     take("--read-only", "read_only", options.read_only)
     take("--tmpfs", "tmpfs", options.tmpfs, lambda value: dict(one.partition(":")[::2] for one in value))
     take("--entrypoint", "entrypoint", options.entrypoint, shlex.split)
-    take("--init", "init", options.init)
     take("--cap-add", "cap_add", options.cap_add)
     take("--cap-drop", "cap_drop", options.cap_drop)
     take("--security-opt", "security_opt", options.security_opt)

@@ -60,7 +60,9 @@ class Readiness:
         """Until it is ready. Raises NotReadyError; one that has ended is never ready."""
         began = time.monotonic()
         how = self.how(image)
-        _must_run(container)  # before anything is asked of it: its last words say more than an answer that does not come
+        _must_run(
+            container
+        )  # before anything is asked of it: its last words say more than an answer that does not come
         if how == SETTLED:
             how = self._settle(container, watch)
         else:

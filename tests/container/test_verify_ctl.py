@@ -125,7 +125,8 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
         (("BASE", "--jobs", "0"), "--jobs 0"),
         (("BASE", "--baseline", "no-such-file"), "the baseline no-such-file cannot be read"),
         (("BASE", "--config", "no-such-file"), "there is no file no-such-file"),
-        ((), "which image?"),
+        ((), "which image, or which --init?"),
+        (("--init", "/no/such/init"), "/no/such/init is no file that can be executed"),
     ],
 )
 def test_what_cannot_be_done(ctl: Ctl, base: str, words: tuple[str, ...], said: str) -> None:
