@@ -50,7 +50,12 @@ FLAGS = (
     "-Wextra",
     "-Werror",
 )
-ZIG_FLAGS = ("-Xclang", "-Oz")  # zig takes -Oz for -Os; the compiler behind it does not
+ZIG_FLAGS = (
+    "-Xclang",
+    "-Oz",  # zig takes -Oz for -Os; the compiler behind it does not
+    "-flto",  # all files are optimised as one
+    "-fno-jump-tables",
+)
 UNWANTED = ("CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "SOURCE_DATE_EPOCH")
 """Variables that change what a compiler does."""
 

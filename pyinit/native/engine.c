@@ -9,10 +9,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -188,9 +186,8 @@ static void close_inherited(void) {
     /* an older kernel, or a seccomp profile that does not know the call */
     static struct folder folder;
     open_folder(&folder, "/proc/self/fd");
-    struct rlimit limit = {0};
-    if (folder.fd < 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        for (int fd = 3; fd < 65536 && (rlim_t)fd < limit.rlim_cur; fd++)
+    if (folder.fd < 0)
+        for (int fd = 3; fd < 65536; fd++)
             if (fd != terminal.fd && fd != report.fd)
                 close(fd);
     for (int fd; (fd = next_number(&folder)) > 0;)
@@ -200,9 +197,9 @@ static void close_inherited(void) {
 
 /* Code and texts of the start are not needed again: what is will be mapped again, out of the page cache. */
 static void forget_code(void) {
-    extern char __executable_start[], etext[]; /* the linker's names NOLINT(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
-    uintptr_t page = (uintptr_t)getauxval(AT_PAGESZ), from = (uintptr_t)__executable_start, to = (uintptr_t)etext;
-    madvise((void *)(from & ~(page - 1)), to - from, MADV_DONTNEED);
+    /* the linker's names; a file is mapped from the beginning of a page NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+    extern char __executable_start[], etext[];
+    madvise(__executable_start, (uintptr_t)etext - (uintptr_t)__executable_start, MADV_DONTNEED);
 }
 
 /* Let go of what was inherited: PID 1 holds no working directory, no pipe and no file of anybody's open. */
@@ -226,8 +223,7 @@ void engine_prepare(const struct policy *given) {
     policy = given;
     state = INITIAL;
     started = monotonic();
-    const char *slash = strrchr(policy->program[0], '/');
-    name = slash ? slash + 1 : policy->program[0];
+    name = after_last(policy->program[0], '/');
     sees = is_readable();
 }
 
@@ -694,7 +690,7 @@ static void finish(int with) {
     fields[count++] = (struct field)NUMBER("reaped", reaped);
     fields[count++] = (struct field)KILLED("killed", &killed);
     fields[count++] = (struct field)NUMBER("dropped", report.dropped);
-    fields[count] = (struct field){NULL, FIELD_END, 0, NULL};
+    fields[count] = (struct field){0};
     say(INFO, "exit", fields, "%s", text);
     if (report.log != NULL) {
         static char whole[3 * LIMIT];

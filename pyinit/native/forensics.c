@@ -85,16 +85,16 @@ bool read_process(pid_t pid, struct process *p) {
     char stat[1024];
     read_at(stat, sizeof stat, "/proc/%d/stat", (int)pid);
     /* the name may hold spaces and parentheses; what follows the last ) does not */
-    char *opening = strchr(stat, '('), *closing = strrchr(stat, ')');
-    if (opening == NULL || closing == NULL || closing < opening || closing[1] == '\0')
+    const char *opening = stat + span_to(stat, "("), *rest = after_last(stat, ')');
+    if (rest <= opening || *rest == '\0')
         return false;
-    size_t length = (size_t)(closing - opening - 1);
-    *p = (struct process){.pid = pid, .state = closing[2]};
+    size_t length = (size_t)(rest - opening - 2);
+    *p = (struct process){.pid = pid, .state = rest[1]};
     memcpy(p->name, opening + 1, length < sizeof p->name ? length : sizeof p->name - 1);
     uint64_t numbers[20] = {0}; /* numbers[0] is field 4 of proc_pid_stat(5) */
     size_t count = 0;
-    const char *at = closing[2] ? closing + 3 : closing + 2;
-    for (; count < LENGTH(numbers) && *(at += strspn(at, " -")) >= '0'; count++)
+    const char *at = rest[1] ? rest + 2 : rest + 1;
+    for (; count < LENGTH(numbers) && *(at += span_of(at, " -")) >= '0'; count++)
         numbers[count] = number_at(&at, 10);
     if (count < 19)
         return false;
@@ -200,10 +200,10 @@ struct status { /* /proc/PID/status */
 
 static const char *value_of(const char *text, const char *key) {
     size_t length = strlen(key);
-    for (const char *at = text; at != NULL; at = strchr(at, '\n')) {
+    for (const char *at = text; *at != '\0'; at += span_to(at, "\n")) {
         at += *at == '\n';
         if (strncmp(at, key, length) == 0 && at[length] == ':')
-            return at + length + 1 + strspn(at + length + 1, " \t");
+            return at + length + 1 + span_of(at + length + 1, " \t");
     }
     return NULL;
 }
@@ -230,7 +230,7 @@ static void read_status(pid_t pid, pid_t thread, struct status *s) {
     s->blocked = mask_at(text, "SigBlk");
     s->ignored = mask_at(text, "SigIgn");
     s->caught = mask_at(text, "SigCgt");
-    for (value = value_of(text, "NSpid"); value != NULL && *value >= '0' && *value <= '9'; value += strspn(value, " \t")) {
+    for (value = value_of(text, "NSpid"); value != NULL && *value >= '0' && *value <= '9'; value += span_of(value, " \t")) {
         s->innermost = (long)number_at(&value, 10);
         s->namespaces++;
     }
@@ -291,7 +291,7 @@ void put_why(struct text *t, const struct process *p, int signal) {
     if (state == 'D') {
         char where[128];
         read_at(where, sizeof where, "/proc/%d/wchan", (int)p->pid);
-        char *at = where + strspn(where, "0");
+        char *at = where + span_of(where, "0");
         for (size_t length = strlen(at); length > 0 && at[length - 1] == '0'; length--)
             at[length - 1] = '\0';
         put(t, "in uninterruptible sleep%s%s", *at ? " in " : "", at);
@@ -369,8 +369,8 @@ void put_label(struct text *t, const struct process *p) {
         for (const char *word; (word = next_word(c)) != NULL && strcmp(word, "-c") != 0;) {
             if (word[0] == '-')
                 continue;
-            const char *slash = strrchr(word, '/'), *script = slash ? slash + 1 : word;
-            if (*script != '\0' && strpbrk(word, " \n") == NULL) {
+            const char *script = after_last(word, '/');
+            if (*script != '\0' && word[span_to(word, " \n")] == '\0') {
                 size_t length = strlen(script);
                 put(&l, " %.*s", (int)(length < 40 ? length : 40), script);
             }
@@ -398,7 +398,7 @@ void put_command_json(struct text *t, pid_t pid) {
 
 static int64_t count_in(const char *file, char *text) {
     read_file(file, text, LIMIT);
-    for (const char *at = text; at != NULL; at = strchr(at, '\n')) {
+    for (const char *at = text; *at != '\0'; at += span_to(at, "\n")) {
         at += *at == '\n';
         if (starts_with(at, "oom_kill ") && at[9] >= '0' && at[9] <= '9') {
             at += 9;
@@ -410,14 +410,9 @@ static int64_t count_in(const char *file, char *text) {
 
 /* Whether a comma-separated list of controllers holds `memory`. */
 static bool has_memory(struct word list) {
-    while (list.at != NULL && list.length > 0) {
-        const char *comma = find_char(list.at, ',', list.length);
-        struct word first = {list.at, comma ? (size_t)(comma - list.at) : list.length};
-        if (same(first, "memory"))
+    while (list.at != NULL)
+        if (same(cut_word(&list, ','), "memory"))
             return true;
-        size_t used = first.length + (comma != NULL);
-        list = (struct word){list.at + used, list.length - used};
-    }
     return false;
 }
 
@@ -425,18 +420,21 @@ int64_t oom_kills_in(const char *root, const char *membership, char (*room)[LIMI
     char *text = room[0], *file = room[1];
     read_file(membership, text, LIMIT);
     for (char *line = text, *end; *line != '\0'; line = end) { /* each is number:controllers:path */
-        end = line + strcspn(line, "\n");
+        end = line + span_to(line, "\n");
         end += *end == '\n' ? (*end = '\0', 1) : 0;
-        char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (path == NULL)
+        struct word path = word_of(line), list;
+        cut_word(&path, ':');
+        if (path.at == NULL)
             continue;
-        struct word list = {controllers + 1, (size_t)(path - controllers - 1)};
+        list = cut_word(&path, ':');
+        if (path.at == NULL)
+            continue;
         bool is_v2 = list.length == 0;
         if (!is_v2 && !has_memory(list))
             continue;
         for (int i = 0; i < 2; i++) { /* as seen from the host, and as seen in here */
             struct text t = text_in(file, LIMIT);
-            put(&t, "%s%s%s%s", root, is_v2 ? "" : "/memory", i == 0 ? path + 1 : "", is_v2 ? "/memory.events" : "/memory.oom_control");
+            put(&t, "%s%s%s%s", root, is_v2 ? "" : "/memory", i == 0 ? path.at : "", is_v2 ? "/memory.events" : "/memory.oom_control");
             int64_t count = t.cut ? -1 : count_in(file, room[2]);
             if (count >= 0)
                 return count;

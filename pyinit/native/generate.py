@@ -53,16 +53,23 @@ def _define(name: str, rows: Iterable[str], mark: str = ", ") -> str:
     return f"#define {name} \\\n" + f"{mark}\\\n".join(f"    {row}" for row in rows) + "\n\n"
 
 
+def _words(name: str, words: Iterable[str]) -> str:
+    """A macro whose value is one literal, each word in it ended by a NUL: no pointers beside them."""
+    return _define(name, (quoted(word)[:-1] + '\\0"' for word in words), " ")
+
+
 def machine_h() -> str:
     """The states, the events, the actions and the table."""
     phases = [name.upper() for name in machine.PHASES]
     events = [name.upper() for name in machine.EVENTS]
+    common = set(machine.COMMON)
     rows = []
     for phase, event, guard, following, effect in (*machine.TABLE, *machine.COMMON):
+        before = "ANY" if (phase, event, guard, following, effect) in common else phases[phase]
         after = "SAME" if following is None else phases[following]
-        rows.append(f"{{{phases[phase]}, {events[event]}, {guard.__name__}, {after}, {effect.__name__}}}")
-    enums = [_enum(machine.PHASES), _enum(machine.EVENTS), _enum(machine.ACTIONS), "enum { SAME = -1 };\n\n"]
-    return _header("MACHINE_H", "machine.py", *enums, _define("TABLE_ROWS", rows))
+        rows.append(f"{{{before}, {events[event]}, {after}, {guard.__name__}, {effect.__name__}}}")
+    enums = [_enum(machine.PHASES), _enum(machine.EVENTS), _enum(machine.ACTIONS), "enum { SAME = -1, ANY = -2 };\n\n"]
+    return _header("MACHINE_H", "machine.py", *enums, _define("TABLE_ROWS", dict.fromkeys(rows)))
 
 
 def options_h() -> str:
@@ -87,7 +94,7 @@ def options_h() -> str:
             (f"{{{', '.join(map(quoted, (o.short, o.long, o.value, o.env)))}}}" for o in options.OPTIONS),
         ),
         _define("UNPRINTABLE_RANGES", (f"{{{first:#x}, {last:#x}}}" for first, last in options.UNPRINTABLE)),
-        _define("SIGNAL_NAMES", (quoted("SIG" + name) for name in signals.NAMES)),
+        _words("SIGNAL_NAMES", ("SIG" + name for name in signals.NAMES)),
         _define("SIGNAL_ALIASES", (f"{{{quoted(name)}, {number}}}" for name, number in signals.ALIASES.items())),
     )
 
@@ -103,7 +110,7 @@ def texts_h() -> str:
         _define("LICENSE", map(quoted, about.LICENSE.splitlines(keepends=True)), " "),
         _define("ERROR_TEXTS", (f"{{{number}, {quoted(os.strerror(number))}}}" for number in ERRORS)),
         _define("MACHINES", (f"{{{number}, {quoted(name)}}}" for number, name in program.MACHINES.items())),
-        _define("SIGNAL_TEXTS", (quoted(signal.strsignal(number) or "") for number in range(1, 32))),
+        _words("SIGNAL_TEXTS", (signal.strsignal(number) or "" for number in range(1, 32))),
         _define("SHELLS", (quoted(name.decode()) for name in forensics.SHELLS)),
         _define("INTERPRETERS", (quoted(name.decode()) for name in forensics.INTERPRETERS)),
     )

@@ -13,9 +13,8 @@ typedef bool guard(const struct moment *m);
 typedef void effect(const struct moment *m, struct state *after, struct actions *todo);
 
 struct row {
-    int phase, event;
+    int16_t phase, event, next;
     guard *guard;
-    int next;
     effect *effect;
 };
 
@@ -214,9 +213,9 @@ void step(const struct policy *policy, struct state *state, int event, int argum
     const struct state before = *state;
     const struct moment m = {policy, &before, argument, now};
     todo->count = 0;
-    for (size_t i = 0; i < LENGTH(TABLE); i++) {
+    for (size_t i = 0; i < LENGTH(TABLE) && before.phase != DONE; i++) {
         const struct row *row = &TABLE[i];
-        if (row->phase == before.phase && row->event == event && row->guard(&m)) {
+        if ((row->phase == before.phase || row->phase == ANY) && row->event == event && row->guard(&m)) {
             row->effect(&m, state, todo);
             if (row->next != SAME)
                 state->phase = row->next;

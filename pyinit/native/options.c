@@ -14,7 +14,9 @@ static const struct option {
 
 static const char A_DURATION[] = "write for example 8s, 1500ms, 2m, 10 (seconds) or infinity";
 static const char A_SIGNAL[] = "write for example TERM, SIGTERM, 15 or RTMIN+3";
-static char *NOTHING[] = {NULL};
+static char **command_line; /* what is parsed, and what stands for what is not there */
+static char *const *surroundings;
+
 static const char *const SCOPES[] = {"child", "group", "tree"};
 
 /* A value, and where it was written: `--grace 5s`, `-t 5s` or `PYINIT_GRACE=5s`. */
@@ -126,7 +128,7 @@ static bool next(struct walk *w, struct given *g) {
         if (word[1] != '-') {
             w->letters = word + 1;
         } else {
-            struct word name = {word + 2, strcspn(word + 2, "=")};
+            struct word name = {word + 2, span_to(word + 2, "=")};
             bool has_value = name.at[name.length] == '=';
             while (g->option < OPTIONS && !same(name, TABLE[g->option].name))
                 g->option++;
@@ -167,31 +169,26 @@ static bool next(struct walk *w, struct given *g) {
 /* The values of one option: from the command line, else from the environment (where an empty one counts as not set). */
 struct values {
     struct walk walk;
-    char *const *environment; /* NULL: done, or not to be looked at */
     int option;
+    bool is_found, is_over; /* there was one; the command line has been read to its end */
 };
 
-static struct values values(char **words, char *const *environment, int option) {
-    return (struct values){{words, NULL}, environment, option};
-}
+static struct values values(int option) { return (struct values){{command_line, NULL}, option, false, false}; }
 
 static bool next_value(struct values *v, struct given *g) {
-    while (next(&v->walk, g))
-        if (g->option == v->option) {
-            v->environment = NULL;
-            return true;
-        }
-    const char *name = TABLE[v->option].variable, *text = NULL;
-    if (v->environment != NULL && name[0] != '\0')
-        text = variable(v->environment, name);
-    v->environment = NULL;
+    while (!v->is_over && next(&v->walk, g))
+        if (g->option == v->option)
+            return v->is_found = true;
+    if (v->is_over || v->is_found)
+        return false;
+    v->is_over = true;
+    const char *name = TABLE[v->option].variable, *text = name[0] != '\0' ? variable(surroundings, name) : NULL;
     *g = (struct given){v->option, false, name, text};
-    v->walk = (struct walk){NOTHING, NULL};
-    return text != NULL && text[0] != '\0';
+    return v->is_found = text != NULL && text[0] != '\0';
 }
 
-static bool last(char **words, char *const *environment, int option, struct given *g) {
-    struct values v = values(words, environment, option);
+static bool last(int option, struct given *g) {
+    struct values v = values(option);
     struct given one;
     bool found = false;
     while (next_value(&v, &one)) {
@@ -201,8 +198,8 @@ static bool last(char **words, char *const *environment, int option, struct give
     return found;
 }
 
-static int count(char **words, int option) {
-    struct walk w = {words, NULL};
+static int count(int option) {
+    struct walk w = {command_line, NULL};
     struct given g;
     int times = 0;
     while (next(&w, &g))
@@ -211,14 +208,6 @@ static int count(char **words, int option) {
 }
 
 /* --- values --- */
-
-static struct word cut_word(struct word *rest, char separator) {
-    const char *end = find_char(rest->at, separator, rest->length);
-    struct word first = {rest->at, end ? (size_t)(end - rest->at) : rest->length};
-    size_t used = first.length + (end != NULL);
-    *rest = (struct word){end ? rest->at + used : NULL, rest->length - used};
-    return first;
-}
 
 static bool number(struct word word, size_t digits, uint64_t *result) {
     *result = 0;
@@ -381,16 +370,16 @@ static bool parse_yes_or_no(const struct given *g) {
 
 /* --- the policy --- */
 
-static void parse_plans(struct policy *policy, char **words, char *const *environment) {
+static void parse_plans(struct policy *policy) {
     struct given grace, stop;
-    bool has_grace = last(words, environment, OPTION_GRACE, &grace), has_stop = last(words, environment, OPTION_STOP, &stop);
-    bool grace_is_written = count(words, OPTION_GRACE) > 0, stop_is_written = count(words, OPTION_STOP) > 0;
+    bool has_grace = last(OPTION_GRACE, &grace), has_stop = last(OPTION_STOP, &stop);
+    bool grace_is_written = count(OPTION_GRACE) > 0, stop_is_written = count(OPTION_STOP) > 0;
     if (has_grace && has_stop && grace_is_written == stop_is_written)
         fail(OWN_FAILURE, "PYINIT_GRACE and PYINIT_STOP exclude each other; write the duration into the plan: TERM:8s,KILL");
     if (has_stop && !grace_is_written) {
         parse_plan(&stop, policy);
     } else {
-        const char *kubernetes = variable(environment, "KUBERNETES_SERVICE_HOST");
+        const char *kubernetes = variable(surroundings, "KUBERNETES_SERVICE_HOST");
         int64_t length = kubernetes && *kubernetes ? DEFAULT_GRACE_IN_KUBERNETES : DEFAULT_GRACE;
         if (has_grace)
             length = parse_duration(&grace, word_of(grace.value));
@@ -400,16 +389,16 @@ static void parse_plans(struct policy *policy, char **words, char *const *enviro
     policy->grace_chosen = has_grace || has_stop;
 }
 
-static void parse_scopes(struct policy *policy, char **words, char *const *environment) {
+static void parse_scopes(struct policy *policy) {
     struct given g;
-    policy->scope = last(words, environment, OPTION_SCOPE, &g) ? parse_choice(&g, SCOPES, LENGTH(SCOPES)) : GROUP;
-    bool is_written = count(words, OPTION_SCOPE) > 0;
-    if (count(words, OPTION_CHILD) > 0) {
+    policy->scope = last(OPTION_SCOPE, &g) ? parse_choice(&g, SCOPES, LENGTH(SCOPES)) : GROUP;
+    bool is_written = count(OPTION_SCOPE) > 0;
+    if (count(OPTION_CHILD) > 0) {
         if (is_written && policy->scope != CHILD)
             fail(OWN_FAILURE, "-c and --scope %s exclude each other; -c sends every signal to the program alone", SCOPES[policy->scope]);
         policy->scope = CHILD;
     }
-    if (count(words, OPTION_GROUP) > 0) {
+    if (count(OPTION_GROUP) > 0) {
         if (is_written && policy->scope == CHILD)
             fail(OWN_FAILURE, "-g and --scope child exclude each other; -g sends every signal to the group");
         if (policy->scope < GROUP)
@@ -418,34 +407,34 @@ static void parse_scopes(struct policy *policy, char **words, char *const *envir
     }
 }
 
-static void parse_processes(struct policy *policy, char **words, char *const *environment) {
+static void parse_processes(struct policy *policy) {
     static const char *const AUTO[] = {"auto"};
-    bool yes = count(words, OPTION_SUBREAPER) > 0, no = count(words, OPTION_NO_SUBREAPER) > 0;
+    bool yes = count(OPTION_SUBREAPER) > 0, no = count(OPTION_NO_SUBREAPER) > 0;
     struct given g;
     if (yes && no)
         fail(OWN_FAILURE, "--subreaper and --no-subreaper exclude each other; write one of them, or none for auto");
     if (yes || no)
         policy->subreaper = yes;
-    else if (last(words, environment, OPTION_SUBREAPER, &g) && !is_one_of(g.value, AUTO, 1))
+    else if (last(OPTION_SUBREAPER, &g) && !is_one_of(g.value, AUTO, 1))
         policy->subreaper = parse_yes_or_no(&g);
-    for (struct values v = values(words, environment, OPTION_PARENT_DEATH); next_value(&v, &g);)
+    for (struct values v = values(OPTION_PARENT_DEATH); next_value(&v, &g);)
         policy->parent_death = parse_signal(&g, word_of(g.value));
 }
 
-static void parse_reporting(struct policy *policy, char **words, char *const *environment) {
+static void parse_reporting(struct policy *policy) {
     static const char *const FORMS[] = {"text", "json"}, *const LEVELS[] = {"0", "1", "2", "3"};
     struct given g;
-    for (struct values v = values(words, environment, OPTION_WARN_REAP); next_value(&v, &g);)
+    for (struct values v = values(OPTION_WARN_REAP); next_value(&v, &g);)
         policy->warn_reap = g.variable == NULL || parse_yes_or_no(&g);
-    for (struct values v = values(words, environment, OPTION_LOG); next_value(&v, &g);)
+    for (struct values v = values(OPTION_LOG); next_value(&v, &g);)
         policy->json = parse_choice(&g, FORMS, LENGTH(FORMS)) == 1;
-    if (last(words, environment, OPTION_TERMINATION_LOG, &g) && g.value[0] != '\0')
+    if (last(OPTION_TERMINATION_LOG, &g) && g.value[0] != '\0')
         policy->termination_log = g.value;
-    int louder = count(words, OPTION_VERBOSE), quieter = count(words, OPTION_QUIET);
+    int louder = count(OPTION_VERBOSE), quieter = count(OPTION_QUIET);
     if (louder || quieter) {
         int level = WARNINGS + louder - quieter;
         policy->verbosity = level < ERRORS ? ERRORS : level > DEBUG ? DEBUG : level;
-    } else if (last(words, environment, OPTION_VERBOSE, &g)) {
+    } else if (last(OPTION_VERBOSE, &g)) {
         policy->verbosity = parse_choice(&g, LEVELS, LENGTH(LEVELS));
     }
 }
@@ -454,6 +443,8 @@ void parse(struct policy *policy, char **words, char *const *environment) {
     static const int ABOUT[] = {OPTION_HELP, OPTION_VERSION, OPTION_LICENSE};
     static const char *const WAITS[] = {"main", "all"};
     struct given g;
+    command_line = words;
+    surroundings = environment;
     memset(policy, 0, sizeof *policy);
     policy->subreaper = -1;
     policy->verbosity = WARNINGS;
@@ -463,37 +454,37 @@ void parse(struct policy *policy, char **words, char *const *environment) {
     for (int i = 0; i <= RTMAX; i++)
         policy->rewrite[i] = (unsigned char)i;
     for (size_t i = 0; i < LENGTH(ABOUT); i++)
-        if (count(words, ABOUT[i]) > 0) {
+        if (count(ABOUT[i]) > 0) {
             policy->about = TABLE[ABOUT[i]].name;
             return;
         }
-    if (count(words, OPTION_GRACE) && count(words, OPTION_STOP))
+    if (count(OPTION_GRACE) && count(OPTION_STOP))
         fail(OWN_FAILURE, "--grace and --stop exclude each other; write the duration into the plan: --stop TERM:8s,KILL");
-    if (count(words, OPTION_GROUP) && count(words, OPTION_CHILD))
+    if (count(OPTION_GROUP) && count(OPTION_CHILD))
         fail(OWN_FAILURE, "-g and -c exclude each other; -g sends every signal to the group, -c to the program alone");
 
-    parse_plans(policy, words, environment);
+    parse_plans(policy);
     int64_t length = plan_length(policy->plan, policy->steps);
     policy->linger = length < DEFAULT_LINGER ? length : DEFAULT_LINGER;
-    if (last(words, environment, OPTION_DRAIN, &g))
+    if (last(OPTION_DRAIN, &g))
         policy->drain = parse_duration(&g, word_of(g.value));
-    if (last(words, environment, OPTION_LINGER, &g))
+    if (last(OPTION_LINGER, &g))
         policy->linger = parse_duration(&g, word_of(g.value));
-    if (last(words, environment, OPTION_WAIT, &g))
+    if (last(OPTION_WAIT, &g))
         policy->wait_all = parse_choice(&g, WAITS, LENGTH(WAITS)) == 1;
-    parse_scopes(policy, words, environment);
+    parse_scopes(policy);
     policy->stop_signals = bit(TERM) | bit(INT);
-    if (last(words, environment, OPTION_STOP_SIGNALS, &g)) {
+    if (last(OPTION_STOP_SIGNALS, &g)) {
         policy->stop_signals = 0;
         for (struct word rest = word_of(g.value); rest.at != NULL;)
             policy->stop_signals |= bit(parse_catchable(&g, cut_word(&rest, ',')));
     }
-    for (struct values v = values(words, environment, OPTION_REWRITE); next_value(&v, &g);)
+    for (struct values v = values(OPTION_REWRITE); next_value(&v, &g);)
         parse_rewrite(&g, policy);
-    for (struct values v = values(words, environment, OPTION_EXPECT); next_value(&v, &g);)
+    for (struct values v = values(OPTION_EXPECT); next_value(&v, &g);)
         parse_expect(&g, policy);
-    parse_processes(policy, words, environment);
-    parse_reporting(policy, words, environment);
+    parse_processes(policy);
+    parse_reporting(policy);
 
     struct walk w = {words, NULL};
     while (next(&w, &g))

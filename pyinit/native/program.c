@@ -80,14 +80,14 @@ void execute(struct start *s) {
     for (; s->words[count] != NULL; count++)
         s->arguments[count + 1] = s->words[count];
     s->arguments[count + 1] = NULL;
-    if (strchr(name, '/') != NULL) {
+    if (find_char(name, '/', strlen(name)) != NULL) {
         s->error = try(s, name);
         return;
     }
     if (path == NULL)
         path = s->as_libc ? "/bin:/usr/bin" : DEFAULT_PATH;
     for (int turn = 0; path != NULL;) {
-        size_t length = strcspn(path, ":");
+        size_t length = span_to(path, ":");
         struct text t = text_in(s->candidate[turn], sizeof s->candidate[turn]);
         put(&t, "%.*s/%s", (int)(length ? length : 1), length ? path : ".", name);
         int error = t.cut ? ENAMETOOLONG : try(s, t.start);
@@ -141,25 +141,19 @@ static const char *no_access(const struct stat *about) {
 }
 
 __attribute__((noreturn)) static void not_found(const struct start *s, const char *head, size_t length) {
-    static const char BLANKS[] = " \t\n\r\v\f";
     const char *name = s->words[0];
     if (name[0] == '\0')
         fail(NOT_FOUND, "cannot run '': the program's name is empty; write pyinit -- PROGRAM [ARG...]");
     if (starts_with(head, "#!")) {
-        struct word interpreter = {head + 2, strcspn(head + 2, "\n")};
-        while (interpreter.length > 0 && strchr(BLANKS, *interpreter.at) != NULL) {
-            interpreter.at++;
-            interpreter.length--;
-        }
-        size_t blank = strcspn(interpreter.at, BLANKS);
-        interpreter.length = blank < interpreter.length ? blank : interpreter.length;
+        const char *first = head + 2 + span_of(head + 2, " \t\r\v\f");
+        struct word interpreter = {first, span_to(first, " \t\r\v\f\n")};
         const char *ending = find_text(head, "\r\n");
         fail(NOT_FOUND, "cannot run %pS: its interpreter %pW is not in this image%s", s->file, (const void *)&interpreter,
              ending && ending - head <= 254 ? ", the file has Windows line endings" : "");
     }
     if (length > EI_NIDENT && memcmp(head, ELFMAG, SELFMAG) == 0)
         fail(NOT_FOUND, "cannot run %pS: its dynamic loader %pS is not in this image (glibc or musl?)", s->file, loader(head, length));
-    if (strchr(name, '/') != NULL) {
+    if (find_char(name, '/', strlen(name)) != NULL) {
         static char where[LIMIT];
         if (syscall(SYS_getcwd, where, sizeof where) < 0)
             fail(NOT_FOUND, "cannot run %pS: no such file; the working directory is gone: it was deleted; write WORKDIR /", name);

@@ -49,12 +49,19 @@ void put_json(struct text *t, const char *at, size_t length);
 void put_seconds(struct text *t, int64_t nanoseconds);
 struct word word_of(const char *text);
 bool same(struct word word, const char *text);
+/* As strspn, strcspn and strrchr: a libc's are made for long texts, and fill a kilobyte. */
+size_t span_of(const char *text, const char *set);
+size_t span_to(const char *text, const char *set);
+const char *after_last(const char *text, char mark); /* the whole text where there is none */
+const char *nth(const char *words, int n); /* of texts that follow each other, each with its NUL */
+struct word cut_word(struct word *rest, char separator); /* up to it; `rest` is what follows, at NULL when that is nothing */
 const char *find_char(const char *text, char wanted, size_t length);
 const char *find_text(const char *text, const char *wanted);
 bool starts_with(const char *text, const char *prefix);
 /* The number at *at, which is moved behind it; 0 where there is none. Base 10 or 16; too large a one wraps. */
 uint64_t number_at(const char **at, unsigned base);
 int open_file(const char *path, int flags); /* close-on-exec; what it makes gets the mode 0644 */
+bool is_terminal(int fd);
 /* The code point at `at`, and its length; -1 where it is no UTF-8. */
 int32_t decode(const char *at, size_t length, size_t *used);
 struct named { /* a row of a table of numbers' names */
@@ -157,22 +164,24 @@ struct report {
 
 extern struct report report;
 
-enum field_kind { FIELD_END, FIELD_NUMBER, FIELD_STRING, FIELD_WORDS, FIELD_LOOKS, FIELD_KILLED };
+enum field_kind { FIELD_NUMBER, FIELD_STRING, FIELD_WORDS, FIELD_LOOKS, FIELD_KILLED };
 
 struct field {
     const char *name;
     enum field_kind kind;
-    int64_t number;
-    const void *value;
+    union {
+        int64_t number;
+        const void *value;
+    };
 };
 
-#define NO_FIELDS ((const struct field[]){{NULL, FIELD_END, 0, NULL}})
-#define FIELDS(...) ((const struct field[]){__VA_ARGS__, {NULL, FIELD_END, 0, NULL}})
-#define NUMBER(name, n) {name, FIELD_NUMBER, n, NULL}
-#define STRING(name, s) {name, FIELD_STRING, 0, s}
-#define WORDS(name, w) {name, FIELD_WORDS, 0, w}
-#define LOOKS(name, l) {name, FIELD_LOOKS, 0, l}
-#define KILLED(name, l) {name, FIELD_KILLED, 0, l}
+#define NO_FIELDS ((const struct field[]){{0}})
+#define FIELDS(...) ((const struct field[]){__VA_ARGS__, {0}}) /* ended by one without a name */
+#define NUMBER(name, n) {name, FIELD_NUMBER, {.number = (n)}}
+#define STRING(name, s) {name, FIELD_STRING, {.value = (s)}}
+#define WORDS(name, w) {name, FIELD_WORDS, {.value = (w)}}
+#define LOOKS(name, l) {name, FIELD_LOOKS, {.value = (l)}}
+#define KILLED(name, l) {name, FIELD_KILLED, {.value = (l)}}
 
 /* A list of texts of which only those are kept that could ever be printed: a line has a LIMIT. */
 struct texts {
@@ -238,6 +247,7 @@ struct terminal {
 
 extern struct terminal terminal;
 
+bool set_foreground(int fd, pid_t wanted);
 bool terminal_open(void); /* false: errno says why */
 void terminal_give(pid_t group);
 void terminal_give_back(pid_t program);

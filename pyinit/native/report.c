@@ -26,7 +26,7 @@ static char message[LIMIT + 64], line[LIMIT + 64];
 
 /* A description of our own, which does not block, where stderr is a terminal: it says "writable" when one byte fits. */
 void report_open(void) {
-    if (!isatty(STDERR))
+    if (!is_terminal(STDERR))
         return;
     int fd = open_file("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY);
     if (fd >= 0)
@@ -148,7 +148,7 @@ static bool put_object(struct text *t, const char *event, const struct field *fi
     put_timestamp(t);
     put(t, "\",\"event\":\"%s\",\"message\":", event);
     put_json(t, message, cut_at(message, length, characters));
-    for (const struct field *f = fields; f->kind != FIELD_END; f++) {
+    for (const struct field *f = fields; f->name != NULL; f++) {
         put(t, ",\"%s\":", f->name);
         if (f->kind == FIELD_NUMBER)
             put(t, "%lld", (long long)f->number);
@@ -165,7 +165,7 @@ static bool put_object(struct text *t, const char *event, const struct field *fi
 static void put_line(struct text *t, const char *event, const struct field *fields, const struct text *m) {
     size_t length = (size_t)(m->at - m->start);
     unsigned most = 0;
-    for (const struct field *f = fields; f->kind != FIELD_END; f++)
+    for (const struct field *f = fields; f->name != NULL; f++)
         most = items(f) > most ? items(f) : most;
     if (!m->cut && put_object(t, event, fields, length, WHOLE, 0, false))
         return;

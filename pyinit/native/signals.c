@@ -12,7 +12,7 @@
 
 #include "pyinit.h"
 
-static const char *const NAMES[] = {SIGNAL_NAMES};
+static const char NAMES[] = SIGNAL_NAMES; /* 0 to 31 */
 static const struct {
     const char *name;
     int number;
@@ -52,9 +52,9 @@ int number_of(struct word text) {
         return number >= 1 && number <= RTMAX && number != 32 && number != 33 ? number : -1;
     if (starts_with(name, "SIG"))
         name += 3;
-    for (size_t i = 1; i < LENGTH(NAMES); i++)
-        if (strcmp(name, NAMES[i] + 3) == 0)
-            return (int)i;
+    for (int i = 1; i < RTMIN - 2; i++)
+        if (strcmp(name, nth(NAMES, i) + 3) == 0)
+            return i;
     for (size_t i = 0; i < LENGTH(ALIASES); i++)
         if (strcmp(name, ALIASES[i].name) == 0)
             return ALIASES[i].number;
@@ -74,8 +74,8 @@ static struct text place(void) {
 }
 
 const char *name_of(int number) {
-    if (number > 0 && number < (int)LENGTH(NAMES))
-        return NAMES[number];
+    if (number > 0 && number < RTMIN - 2)
+        return nth(NAMES, number);
     struct text t = place();
     if (number == RTMAX)
         put(&t, "SIGRTMAX");

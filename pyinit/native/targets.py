@@ -28,7 +28,9 @@ def _tags(name: str, glibc: str = "2_17", musl: str = "1_1") -> tuple[str, ...]:
 
 # fmt: off
 TARGETS = {target.name: target for target in (
-    Target("x86_64", ("amd64",), 62, 64, "<", "x86_64-linux-musl", (), _tags("x86_64")),
+    # no floating point here: without its registers, which every function like printf would save, too
+    Target("x86_64", ("amd64",), 62, 64, "<", "x86_64-linux-musl",
+           ("-Xclang", "-target-feature", "-Xclang", "-sse"), _tags("x86_64")),
     Target("aarch64", ("arm64",), 183, 64, "<", "aarch64-linux-musl", (), _tags("aarch64")),
     Target("armv7l", ("armv7", "arm", "armhf", "arm/v7"), 40, 32, "<", "thumb-linux-musleabihf",
            ("-mcpu=generic+v7a",), _tags("armv7l")),  # a quarter smaller than in ARM's wide instructions

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,7 +13,12 @@
 
 KEPT struct terminal terminal = {.fd = -1, .is_leader = true};
 
-static pid_t foreground(void) { return terminal.fd < 0 ? -1 : tcgetpgrp(terminal.fd); }
+bool set_foreground(int fd, pid_t wanted) { return syscall(SYS_ioctl, fd, TIOCSPGRP, &wanted) == 0; }
+
+static pid_t foreground(void) {
+    pid_t now;
+    return terminal.fd >= 0 && syscall(SYS_ioctl, terminal.fd, TIOCGPGRP, &now) == 0 ? now : -1;
+}
 
 /* Whether others of our group are likely to use the terminal: then the program gets it when it asks, not before. */
 static bool in_pipeline(void) {
@@ -27,14 +33,14 @@ bool terminal_open(void) {
     terminal.group = getpgrp();
     if (getpid() != 1)
         terminal.is_leader = getsid(0) == getpid() || !has_shell_above();
-    if (!isatty(0))
+    if (!is_terminal(0))
         return true;
     terminal.fd = (int)syscall(SYS_fcntl, 0, F_DUPFD_CLOEXEC, 3);
     terminal.take_at_start = foreground() == terminal.group && (terminal.is_leader || !in_pipeline());
     return terminal.fd >= 0;
 }
 
-void terminal_give(pid_t group) { (void)tcsetpgrp(terminal.fd, group); /* where it fails, there is nobody to give it to */ }
+void terminal_give(pid_t group) { (void)set_foreground(terminal.fd, group); /* where it fails, there is nobody to give it to */ }
 
 void terminal_give_back(pid_t program) {
     pid_t now = foreground();

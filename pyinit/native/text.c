@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -53,11 +54,55 @@ int open_file(const char *path, int flags) {
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC | O_LARGEFILE, 0644);
 }
 
+/* As isatty(); by system call, since a libc's ioctl() knows about the sockets of old kernels, too. */
+bool is_terminal(int fd) {
+    struct winsize size;
+    return syscall(SYS_ioctl, fd, TIOCGWINSZ, &size) == 0;
+}
+
 const char *find_char(const char *text, char wanted, size_t length) {
     for (; length > 0; text++, length--)
         if (*text == wanted)
             return text;
     return NULL;
+}
+
+static bool is_in(char c, const char *set) { return find_char(set, c, strlen(set)) != NULL; }
+
+size_t span_of(const char *text, const char *set) {
+    size_t length = 0;
+    while (text[length] != '\0' && is_in(text[length], set))
+        length++;
+    return length;
+}
+
+size_t span_to(const char *text, const char *set) {
+    size_t length = 0;
+    while (text[length] != '\0' && !is_in(text[length], set))
+        length++;
+    return length;
+}
+
+const char *after_last(const char *text, char mark) {
+    const char *after = text;
+    while (*text != '\0')
+        if (*text++ == mark)
+            after = text;
+    return after;
+}
+
+const char *nth(const char *words, int n) {
+    while (n-- > 0)
+        words += strlen(words) + 1;
+    return words;
+}
+
+struct word cut_word(struct word *rest, char separator) {
+    const char *end = find_char(rest->at, separator, rest->length);
+    struct word first = {rest->at, end ? (size_t)(end - rest->at) : rest->length};
+    size_t used = first.length + (end != NULL);
+    *rest = (struct word){end ? rest->at + used : NULL, rest->length - used};
+    return first;
 }
 
 int32_t decode(const char *at, size_t length, size_t *used) {
@@ -157,7 +202,7 @@ static void put_signed(struct text *t, int64_t number, int width) {
 
 void putv(struct text *t, const char *format, va_list arguments) {
     while (*format != '\0') {
-        size_t plain = strcspn(format, "%");
+        size_t plain = span_to(format, "%");
         put_bytes(t, format, plain);
         format += plain;
         if (*format == '\0')

@@ -157,37 +157,37 @@
     {258, "loongarch64"}
 
 #define SIGNAL_TEXTS \
-    "Hangup", \
-    "Interrupt", \
-    "Quit", \
-    "Illegal instruction", \
-    "Trace/breakpoint trap", \
-    "Aborted", \
-    "Bus error", \
-    "Floating point exception", \
-    "Killed", \
-    "User defined signal 1", \
-    "Segmentation fault", \
-    "User defined signal 2", \
-    "Broken pipe", \
-    "Alarm clock", \
-    "Terminated", \
-    "Stack fault", \
-    "Child exited", \
-    "Continued", \
-    "Stopped (signal)", \
-    "Stopped", \
-    "Stopped (tty input)", \
-    "Stopped (tty output)", \
-    "Urgent I/O condition", \
-    "CPU time limit exceeded", \
-    "File size limit exceeded", \
-    "Virtual timer expired", \
-    "Profiling timer expired", \
-    "Window changed", \
-    "I/O possible", \
-    "Power failure", \
-    "Bad system call"
+    "Hangup\0" \
+    "Interrupt\0" \
+    "Quit\0" \
+    "Illegal instruction\0" \
+    "Trace/breakpoint trap\0" \
+    "Aborted\0" \
+    "Bus error\0" \
+    "Floating point exception\0" \
+    "Killed\0" \
+    "User defined signal 1\0" \
+    "Segmentation fault\0" \
+    "User defined signal 2\0" \
+    "Broken pipe\0" \
+    "Alarm clock\0" \
+    "Terminated\0" \
+    "Stack fault\0" \
+    "Child exited\0" \
+    "Continued\0" \
+    "Stopped (signal)\0" \
+    "Stopped\0" \
+    "Stopped (tty input)\0" \
+    "Stopped (tty output)\0" \
+    "Urgent I/O condition\0" \
+    "CPU time limit exceeded\0" \
+    "File size limit exceeded\0" \
+    "Virtual timer expired\0" \
+    "Profiling timer expired\0" \
+    "Window changed\0" \
+    "I/O possible\0" \
+    "Power failure\0" \
+    "Bad system call\0"
 
 #define SHELLS \
     "sh", \

@@ -50,23 +50,17 @@ __attribute__((format(printf, 2, 3))) static void tell(enum level level, const c
 }
 
 static const char *signal_text(int number) {
-    static const char *const TEXTS[] = {SIGNAL_TEXTS};
     static char other[32];
-    if (number >= 1 && number <= (int)LENGTH(TEXTS))
-        return TEXTS[number - 1];
+    if (number >= 1 && number < RTMIN - 2)
+        return nth(SIGNAL_TEXTS, number - 1);
     struct text t = text_in(other, sizeof other);
     put(&t, "Real-time signal %d", number - RTMIN);
     return other;
 }
 
-static const char *last_part(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 bool is_tini(const char *path) {
     static const char *const NAMES[] = {"tini", "tini-static", "docker-init"};
-    const char *name = last_part(path);
+    const char *name = after_last(path, '/');
     for (size_t i = 0; i < LENGTH(NAMES); i++)
         if (strcmp(name, NAMES[i]) == 0)
             return true;
@@ -87,7 +81,7 @@ static void print(int fd, const char *format, ...) {
 }
 
 static void usage(int fd) {
-    const char *name = last_part(given.name);
+    const char *name = after_last(given.name, '/');
     print(fd,
           "%s (%s)\nUsage: %s [OPTIONS] PROGRAM -- [ARGS] | --version\n\n"
           "Execute a program under the supervision of a valid init process (%s)\n\n"
@@ -106,7 +100,7 @@ static void usage(int fd) {
 
 /* As strtol: blanks, a sign and digits. What comes after them, and the whole text where there is no digit, is the rest. */
 static long number_in(const char *text, const char **rest) {
-    const char *at = text + strspn(text, " \t\n\v\f\r");
+    const char *at = text + span_of(text, " \t\n\v\f\r");
     bool minus = *at == '-', is_too_large = false;
     at += *at == '-' || *at == '+';
     *rest = *at >= '0' && *at <= '9' ? at : text;
@@ -257,7 +251,7 @@ static bool become_reaper(void) {
 static int become_program(void *argument) {
     struct start *s = argument;
     setpgid(0, 0);
-    if (tcsetpgrp(0, getpid()) != 0) /* stdin may be no terminal, or closed */
+    if (!set_foreground(0, getpid())) /* stdin may be no terminal, or closed */
         tell(T_DEBUG, "tcsetpgrp failed: %s (ok to proceed)", errno == ENOTTY  ? "no tty"
                                                               : errno == ENXIO ? "no such device"
                                                                                : error_text(errno));
