@@ -328,7 +328,7 @@ def termination_log(act: Act, stop: Stop) -> Finding:
     """K8-05."""
     log = act.seen["log"]
     if stop.forced and not log:
-        return skipped("it kills nobody itself (PT-07), so there is no forced end that it could report")
+        return skipped("it did not end the program by itself in time, so there is no forced end that it could report")
     if not log.strip():
         return failed(
             "nothing in /dev/termination-log after a forced end: kubectl describe shows a status and no reason",
