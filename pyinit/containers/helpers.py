@@ -17,8 +17,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pyinit.containers import procfs
-from pyinit.verify import probe
+from pyinit.containers import probe, procfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

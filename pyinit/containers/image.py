@@ -77,7 +77,7 @@ def pack() -> tuple[bytes, list[str]]:
         raise ImageError(
             f"the interpreter {interpreter} does not start the observer: {words.strip().splitlines()[-1]}"
         ) from None
-    loader = _loader(interpreter)
+    loader = loader_of(interpreter)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for folder in ("proc", "sys", "dev", "tmp", "etc"):
@@ -111,7 +111,7 @@ def source() -> bytes:
     return buffer.getvalue()
 
 
-def _loader(path: str) -> str | None:
+def loader_of(path: str) -> str | None:
     """The dynamic linker that an ELF file asks for (PT_INTERP, elf(5)); None for a static one."""
     data = Path(path).read_bytes()
     if data[:4] != b"\x7fELF":

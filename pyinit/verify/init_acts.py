@@ -105,7 +105,7 @@ class Init:
             raise ImpossibleError(f"{self.words[0]} is no file that can be executed")
         found[path] = {"bind": INIT, "mode": "ro"}
         try:
-            loader = image._loader(path)  # noqa: SLF001 - of the same kind of file
+            loader = image.loader_of(path)
         except image.ImageError:
             raise ImpossibleError(
                 f"{self.words[0]} is no ELF executable: name an image that has it and its interpreter: --init-image"

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyinit.init import signals
 from pyinit.verify.init_acts import CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, NO_INIT, REAP_WITHIN, heard
-from pyinit.verify.judges import _ended as ended
-from pyinit.verify.judges import _seconds as seconds_of
+from pyinit.verify.judges import ended_how, seconds_of
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
 
 if TYPE_CHECKING:
@@ -250,7 +249,7 @@ def worker_finishes(act: Act, stop: Stop) -> Finding:
     """PT-02."""
     if "worker" in _done(act):
         return passed(f"a worker that needed {FLUSH:g} s more than the program was asked and finished")
-    evidence = [ended(stop, process) for process in stop.members]
+    evidence = [ended_how(stop, process) for process in stop.members]
     asked = "was asked, but" if _asked(act, "worker") else "was never asked, and"
     return failed(
         f"the program ended with 0 on SIGTERM; its worker, which needs {FLUSH:g} s to save, {asked} was SIGKILLed when PID 1 left",
@@ -263,7 +262,7 @@ def own_session_reached(act: Act, stop: Stop) -> Finding:
     """PT-03."""
     if "daemon" in _done(act):
         return passed("a child in a session of its own was asked and finished")
-    evidence = [ended(stop, process) for process in stop.members]
+    evidence = [ended_how(stop, process) for process in stop.members]
     if _asked(act, "daemon"):
         return failed("a child in a session of its own was asked, and SIGKILLed before it had finished", *evidence)
     return failed("a child in a session of its own was never asked: it was SIGKILLed when PID 1 left", *evidence)
@@ -281,7 +280,7 @@ def everybody_saves(act: Act, stop: Stop) -> Finding:
     if unasked:
         words += f"; never asked: {', '.join(unasked)}"
     severity = Severity.MUST if "main" in missing else None
-    return failed(words, *(ended(stop, process) for process in stop.members), severity=severity)
+    return failed(words, *(ended_how(stop, process) for process in stop.members), severity=severity)
 
 
 @_of_stop("slow")
@@ -289,7 +288,7 @@ def not_cut_short(act: Act, stop: Stop) -> Finding:
     """GR-04."""
     need = NEED * stop.grace
     if "main" not in _done(act):
-        evidence = [ended(stop, process) for process in stop.members]
+        evidence = [ended_how(stop, process) for process in stop.members]
         if not _asked(act, "main") and stop.forced:
             return skipped("the program never got SIGTERM (SG-02)")
         if not _asked(act, "main"):
@@ -312,7 +311,7 @@ def escalates(act: Act, stop: Stop) -> Finding:
         return failed(
             f"a program that ignores SIGTERM: nobody inside kills it within {seconds_of(stop.grace)}, so the engine killed everybody "
             "at once, and no log says why",
-            *(ended(stop, process) for process in stop.members),
+            *(ended_how(stop, process) for process in stop.members),
         )
     if stop.status != 128 + signals.KILL:
         return failed(

@@ -37,7 +37,7 @@ def _needs_stop(act: str) -> Callable[[Callable[[Case, Act, Stop], Finding]], Ca
     return wrap
 
 
-def _ended(stop: Stop, process: Process) -> str:
+def ended_how(stop: Stop, process: Process) -> str:
     """A line of evidence: who, how, when."""
     words, when = "", ""
     for bar in stop.timeline.bars if stop.timeline else ():
@@ -46,7 +46,7 @@ def _ended(stop: Stop, process: Process) -> str:
     return f"{describe(process)}: {words or stop.how(process).value}{when}"
 
 
-def _seconds(value: float) -> str:
+def seconds_of(value: float) -> str:
     return f"{value:.1f} s" if value >= 1 else f"{value:.2f} s"
 
 
@@ -69,12 +69,12 @@ def _was_not_ready(case: Case) -> bool:
 def stops_on_signal(case: Case, _act: Act, stop: Stop) -> Finding:
     """SG-01: PID 1 ends by itself after the stop signal."""
     if not stop.forced:
-        return passed(f"PID 1 ended {_seconds(stop.seconds)} after {case.stop_signal}, with status {stop.status}")
+        return passed(f"PID 1 ended {seconds_of(stop.seconds)} after {case.stop_signal}, with status {stop.status}")
     if _was_not_ready(case):
         return skipped(NOT_READY)
     first = stop.members[0] if stop.members else None
-    evidence = [_ended(stop, process) for process in stop.members]
-    words = f"PID 1 did not end within {_seconds(stop.grace)} of {case.stop_signal}: the engine had to SIGKILL it"
+    evidence = [ended_how(stop, process) for process in stop.members]
+    words = f"PID 1 did not end within {seconds_of(stop.grace)} of {case.stop_signal}: the engine had to SIGKILL it"
     fix = ""
     if first is not None and stop.sees_signals and not stop.heard(first):
         words += ". It has no handler for the signal, so the kernel dropped it (a PID 1 has no default action)"
@@ -173,7 +173,7 @@ def program_was_asked(case: Case, _act: Act, stop: Stop) -> Finding:
         proof = [f"asked directly, in a fresh container: {name} ended" for _, name in straight.seen["ended"]]
     return failed(
         f"{listed(unasked)} runs behind a shell, which did not pass {case.stop_signal} on: it never got the signal, and was killed",
-        *(_ended(stop, process) for process in stop.members),
+        *(ended_how(stop, process) for process in stop.members),
         *proof,
     )
 
@@ -206,7 +206,7 @@ def nobody_killed(_case: Case, _act: Act, stop: Stop) -> Finding:
         never = [process for process in killed if stop.sees_signals and not stop.heard(process)]
         if never:
             words.append(f"never asked: {listed(never)}")
-        return failed("; ".join(words), *(_ended(stop, process) for process in stop.members))
+        return failed("; ".join(words), *(ended_how(stop, process) for process in stop.members))
     if unknown:
         return skipped(f"how {listed(unknown)} ended is not known ({stop.source}: {'; '.join(stop.account.blind)})")
     return passed(f"all {len(stop.members)} processes ended by themselves")
@@ -236,9 +236,9 @@ def within_grace(case: Case, _act: Act, stop: Stop) -> Finding:
     if _was_not_ready(case):
         return skipped(NOT_READY)
     if stop.forced or stop.seconds >= stop.grace:
-        return failed(f"{_seconds(stop.seconds)} of {_seconds(stop.grace)}: the whole grace period")
+        return failed(f"{seconds_of(stop.seconds)} of {seconds_of(stop.grace)}: the whole grace period")
     margin = stop.grace - stop.seconds
-    return passed(f"{_seconds(stop.seconds)} of {_seconds(stop.grace)}: {_seconds(margin)} to spare")
+    return passed(f"{seconds_of(stop.seconds)} of {seconds_of(stop.grace)}: {seconds_of(margin)} to spare")
 
 
 def no_grace(case: Case) -> Finding:
@@ -246,7 +246,7 @@ def no_grace(case: Case) -> Finding:
     act = case.act("at_once")
     if act.impossible:
         return skipped(act.impossible)
-    return note(f"docker stop -t 0 took {_seconds(act.seen['seconds'])}: SIGKILL at once, nobody was asked")
+    return note(f"docker stop -t 0 took {seconds_of(act.seen['seconds'])}: SIGKILL at once, nobody was asked")
 
 
 @_needs_stop("twice")
@@ -257,15 +257,15 @@ def second_signal(case: Case, act: Act, stop: Stop) -> Finding:
     plain = case.plain
     if stop.forced:
         return failed(
-            f"with a second {case.stop_signal} it did not end within {_seconds(stop.grace)}",
-            *(_ended(stop, process) for process in stop.members),
+            f"with a second {case.stop_signal} it did not end within {seconds_of(stop.grace)}",
+            *(ended_how(stop, process) for process in stop.members),
         )
     before = {process.name for process in plain.killed} if plain else set()
     more = [process for process in stop.killed if process.name not in before]
     if more:
         return failed(
             f"a second {case.stop_signal} left {listed(more)} to SIGKILL, one did not",
-            *(_ended(stop, process) for process in stop.members),
+            *(ended_how(stop, process) for process in stop.members),
         )
     usual = {0, *case.options.get("expect_exit", ()), plain.status if plain else 0}
     if stop.status not in usual:
@@ -274,7 +274,7 @@ def second_signal(case: Case, act: Act, stop: Stop) -> Finding:
         )
     hurried = plain is not None and stop.seconds < 0.7 * plain.seconds
     return passed(
-        f"{'it hurried' if hurried else 'no harm done'}: ended after {_seconds(stop.seconds)} with status {stop.status}"
+        f"{'it hurried' if hurried else 'no harm done'}: ended after {seconds_of(stop.seconds)} with status {stop.status}"
     )
 
 
@@ -324,16 +324,16 @@ def _as_before(act_name: str, needs: str, option: str) -> Callable[[Case], Findi
                 return failed(f"it does not become ready: {act.impossible}")
             return skipped(f"{needs}: {act.impossible}")
         stop, plain = act.stop, case.plain
-        evidence = [_ended(stop, process) for process in stop.members]
+        evidence = [ended_how(stop, process) for process in stop.members]
         if stop.forced:
-            return failed(f"it did not end within {_seconds(stop.grace)} of {case.stop_signal}", *evidence)
+            return failed(f"it did not end within {seconds_of(stop.grace)} of {case.stop_signal}", *evidence)
         before = {process.name for process in plain.killed} if plain else set()
         more = [process for process in stop.killed if process.name not in before]
         if more:
             return failed(f"{listed(more)} was SIGKILLed, which does not happen otherwise", *evidence)
         if plain and stop.status != plain.status:
             return failed(f"exit status {stop.status}, otherwise {plain.status}", *evidence)
-        return passed(f"it stops as before: {_seconds(stop.seconds)}, status {stop.status}")
+        return passed(f"it stops as before: {seconds_of(stop.seconds)}, status {stop.status}")
 
     return judge
 
@@ -433,10 +433,10 @@ def lazy_parents(_case: Case, _act: Act, stop: Stop) -> Finding:
 def hanging_exec(case: Case, _act: Act, stop: Stop) -> Finding:
     """ZO-04: an exec session that hangs does not hold up the stop."""
     plain = case.plain
-    usual = f" (without it {_seconds(plain.seconds)})" if plain else ""
+    usual = f" (without it {seconds_of(plain.seconds)})" if plain else ""
     if stop.forced and not (plain and plain.forced):
-        return note(f"with a stopped exec session in it, it did not end within {_seconds(stop.grace)}{usual}")
-    return note(f"with a stopped exec session in it, it ended after {_seconds(stop.seconds)}{usual}")
+        return note(f"with a stopped exec session in it, it did not end within {seconds_of(stop.grace)}{usual}")
+    return note(f"with a stopped exec session in it, it ended after {seconds_of(stop.seconds)}{usual}")
 
 
 # --- output ---
