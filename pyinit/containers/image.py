@@ -1,10 +1,10 @@
 """The image of the observer and its helpers: our own interpreter and modules, as a tar for `docker import`.
 
 What runs beside a container under test is Python, as everything else here, so it brings its Python along: the running interpreter, the
-modules that the agent imports and the shared objects that the kernel has mapped for it, found by starting it once (`inventory`). Some
-15 MB, imported in well under a second, and no registry is asked. The tree keeps the interpreter's own paths, for it looks for its
-library beside itself; shared objects go into one folder and the dynamic linker is called by name, so that no path of this machine's libc
-matters.
+modules that the agent imports and the shared objects that the kernel has mapped for it, found by starting it once. That is 15 to 60 MB,
+by how the interpreter was built, imported within a second, and no registry is asked. The tree keeps the interpreter's own paths, for it
+looks for its library beside itself; shared objects go into one folder and the dynamic linker is called by name, so that no path of this
+machine's libc matters.
 
 Where client and engine do not run on the same machine type, or the client is no Linux, an image that has Python 3.11 or newer
 is needed (`--observer-image`); `source` is then what is put into it.
