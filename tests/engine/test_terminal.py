@@ -161,7 +161,7 @@ def background(shell: Shell) -> None:
     job = shell.job("sleep 98")
     assert shell.has_foreground(shell.pid)
     assert shell.type("echo a''live") == "alive"
-    assert processes.state(job) == "S"
+    until(lambda: processes.state(job) == "S", 10, "its sleep")  # not T: nothing has stopped it
 
 
 def test_background_job_does_not_take_the_foreground(shell: OpenShell) -> None:

@@ -24,7 +24,7 @@ OVERFLOW = (
     "duration >= NEVER - instant ? NEVER : instant + duration",
     "false ? NEVER : instant + duration",
 )
-OUT_OF_BOUNDS = ("forensics.c", "closing < opening || ", "")
+OUT_OF_BOUNDS = ("forensics.c", "rest <= opening || ", "")
 KILL_ANYWHERE = ("options.c", "if (!is_last)\n", "if (false)\n")
 NO_ESCAPES = ("text.c", "if (special != NULL) {", "if (false) {")
 
