@@ -10,6 +10,8 @@ of them compares what one kernel said, however far away the tool is.
 
 from __future__ import annotations
 
+import encodings.ascii
+import encodings.latin_1  # noqa: F401
 import json
 import os
 import signal as signal_module

@@ -43,6 +43,10 @@ class EngineError(Exception):
     """The engine is not there, or refused; the message says what, on what, why and what to do."""
 
 
+BROKEN = (docker.errors.DockerException, requests.exceptions.RequestException)
+"""What the client library raises when the engine refuses, or has gone."""
+
+
 class EndedError(EngineError):
     """The container has ended while something was wanted of it."""
 
@@ -170,7 +174,7 @@ class Engine:
             text = self.client.api.import_image_from_data(
                 tar, repository=f"pyinit-{self.session}", changes=[*labels, *changes]
             )
-        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+        except BROKEN as error:
             raise EngineError(f"the observer's image cannot be imported into {self.name}: {explain(error)}") from None
         if '"error"' in text:
             raise EngineError(f"the observer's image cannot be imported into {self.name}: {text.strip()}")
@@ -197,7 +201,8 @@ class Engine:
             if self._closed:
                 return
             self._closed = True
-        self._remove(self.session, keep=self._keep)
+        with suppress(*BROKEN):  # an engine that has gone: the next run, or `clean`, removes what is left
+            self._remove(self.session, keep=self._keep)
         self.client.close()
 
     def clean(self) -> list[str]:
@@ -225,7 +230,7 @@ class Engine:
         api = self.client.api
         removed = []
         for row in [] if keep else api.containers(all=True, filters=only):
-            with suppress(docker.errors.APIError, requests.exceptions.RequestException):
+            with suppress(*BROKEN):
                 remove(api, row["Id"])
                 removed.append(f"container {row['Id'][:12]}")
         for row in [] if keep else api.networks(filters=only):
@@ -271,13 +276,16 @@ class Container:
         """Raises EngineError when it cannot: a program that is not there, a port that is taken."""
         try:
             self.raw.start()
-        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+        except BROKEN as error:
             raise EngineError(f"the container does not start: {explain(error)}") from None
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """`docker inspect`, as of now."""
-        found: Mapping[str, Any] = self.engine.client.api.inspect_container(self.id)
+        """`docker inspect`, as of now. Raises EngineError when somebody else has removed it."""
+        try:
+            found: Mapping[str, Any] = self.engine.client.api.inspect_container(self.id)
+        except BROKEN as error:
+            raise EngineError(f"the container cannot be inspected: {explain(error)}") from None
         return found
 
     @property
@@ -301,7 +309,10 @@ class Container:
 
     def logs(self) -> str:
         r"""What it has written so far, stdout and stderr. A terminal makes \r\n of each end of a line, which nobody has written."""
-        output: bytes = self.engine.client.api.logs(self.id, stdout=True, stderr=True)
+        try:
+            output: bytes = self.engine.client.api.logs(self.id, stdout=True, stderr=True)
+        except BROKEN as error:
+            raise EngineError(f"the container's log cannot be read: {explain(error)}") from None
         return output.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
 
     def kill(self, signal: str | int) -> bool:
@@ -318,7 +329,7 @@ class Container:
         """`docker stop --time`: the stop signal, and SIGKILL after `timeout` seconds."""
         try:
             self.engine.client.api.stop(self.id, timeout=timeout)
-        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+        except BROKEN as error:
             raise EngineError(f"the container cannot be stopped: {explain(error)}") from None
 
     def wait(self, timeout: float) -> int | None:
@@ -339,7 +350,7 @@ class Container:
             reader.start()
             reader.join(timeout)
             status = api.exec_inspect(made["Id"])["ExitCode"]
-        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+        except BROKEN as error:
             return 125, explain(error)
         if status is None or not done:
             return 125, f"no end within {timeout:g} s"
@@ -348,7 +359,7 @@ class Container:
     def remove(self) -> None:
         """Removes it, whatever its state, and its anonymous volumes."""
         if not self.engine._keep:  # noqa: SLF001 - two halves of one thing
-            with suppress(docker.errors.APIError, requests.exceptions.RequestException):
+            with suppress(*BROKEN):
                 remove(self.engine.client.api, self.id)
 
 

@@ -16,12 +16,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
-import docker.errors
-import requests.exceptions
-
 from pyinit.containers import image
 from pyinit.containers.account import Account
-from pyinit.containers.engine import Container, Engine, EngineError, explain
+from pyinit.containers.engine import BROKEN, Container, Engine, EngineError, explain
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,7 +43,9 @@ START_WITHIN = 30.0
 
 
 class ObserverError(Exception):
-    """No observer can be had, or it does not see the target; the message says why."""
+    """No observer can be had, or it does not see the target; the message says why. `kind`: the exception that it was over there."""
+
+    kind = ""
 
 
 class LostError(ObserverError):
@@ -153,7 +152,7 @@ class Agent:
         api = self._engine.client.api
         try:
             attached = api.attach_socket(made.id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+        except BROKEN as error:
             raise EngineError(f"cannot attach to the observer: {explain(error)}") from None
         self._socket = getattr(attached, "_sock", attached)
         self._attached = attached  # closes with it
@@ -172,7 +171,7 @@ class Agent:
             self._attached.close()
             self._socket.close()  # the one does not close the other
         if self._container is not None:
-            with suppress(EngineError, docker.errors.APIError, requests.exceptions.RequestException):
+            with suppress(EngineError, *BROKEN):
                 self._container.wait(5)
             self._container.remove()
             self._container = None
@@ -247,7 +246,9 @@ class Agent:
         if future is None:
             return
         if "error" in answer:
-            future.set_exception(ObserverError(answer["error"]))
+            error = ObserverError(answer["error"])
+            error.kind = answer["kind"]
+            future.set_exception(error)
         else:
             future.set_result(answer["result"])
 

@@ -144,7 +144,7 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(f"verify needs {' and '.join(missing)}: pip install 'pyinit-pid1[verify]'", IMPOSSIBLE)
     if options.list_checks:
         return list_checks(_table(options))
-    from pyinit.containers.engine import Engine, EngineError  # noqa: PLC0415 - the extra may not be installed
+    from pyinit.containers.engine import BROKEN, Engine, EngineError, explain  # noqa: PLC0415 - the extra may not be installed
     from pyinit.containers.remote import ObserverError  # noqa: PLC0415
     from pyinit.verify.runner import ImpossibleRunError  # noqa: PLC0415
     from pyinit.verify.settings import SettingsError  # noqa: PLC0415
@@ -158,6 +158,8 @@ def run(options: argparse.Namespace) -> int:
             return verify(engine, options)
     except (EngineError, ObserverError, ImpossibleRunError, SettingsError) as error:
         raise CommandError(f"verify: {error}", IMPOSSIBLE) from None
+    except BROKEN as error:
+        raise CommandError(f"verify: the engine failed in the middle of it: {explain(error)}", IMPOSSIBLE) from None
     except KeyboardInterrupt:
         raise CommandError("verify: interrupted; everything it had made is removed", 130) from None
 

@@ -32,6 +32,10 @@ OPENSHIFT_USER = "1000640000:0"
 EARLY = (0.0, 0.005, 0.05, 0.2)
 """Seconds after the start at which a stop signal is tried."""
 
+UNSEEN = ("ValueError", "PermissionError", "ProcessLookupError", "FileNotFoundError")
+"""What the observer raises for one that cannot be watched: its PID 1 is none (the namespace is shared, the kernel its own), it may not
+be read, or it has ended, which the readiness tells with its last words."""
+
 PATIENCE = 5.0
 """How many times as long a container gets that seemed settled and did not stop."""
 
@@ -101,8 +105,10 @@ def _watch(stage: Stage, container: Container) -> Watch | None:
         raise ImpossibleError(str(error)) from None
     except EndedError:
         return None  # the readiness says with which words
-    except ObserverError:
-        return None  # PID 1 is no PID 1 here: a namespace that is shared, a kernel of its own
+    except ObserverError as error:
+        if error.kind in UNSEEN:
+            return None
+        raise ImpossibleError(f"the observer failed: {error}") from None
 
 
 def reproduce(stage: Stage, then: str, **more: object) -> str:

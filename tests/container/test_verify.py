@@ -335,6 +335,18 @@ def images(client: docker.DockerClient, image: str) -> Mapping[str, str]:
     return made
 
 
+@pytest.fixture(scope="module")
+def exec_problem(containers: Engine, images: Mapping[str, str]) -> str:
+    """Why a health check cannot be run here; empty if it can. (An engine in a chroot runs it in the root outside of that.)"""
+    made = containers.create(images["plain"], ["sleep", "60"], entrypoint=[], network_mode="none")
+    made.start()
+    try:
+        sees = made.execute(["test", "-e", guest("server")[-1]])[0] == 0
+    finally:
+        made.remove()
+    return "" if sees else "an exec session does not see its container's files here"
+
+
 def stage_of(row: Row, engine: Engine, agent: Agent | None, images: Mapping[str, str]) -> Stage:
     """What the runner needs for a row."""
     options = {"network_mode": "none", **row.run_options}
@@ -350,8 +362,12 @@ def verify(row: Row, engine: Engine, agent: Agent | None, images: Mapping[str, s
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_checks_say_what_is_so(row: Row, containers: Engine, observer: Agent, images: Mapping[str, str]) -> None:
+def test_checks_say_what_is_so(
+    row: Row, containers: Engine, observer: Agent, images: Mapping[str, str], exec_problem: str
+) -> None:
     """Each check of a row gives the verdict of the table, and names who it is about."""
+    if row.target == "health" and exec_problem:
+        pytest.skip(exec_problem)
     found = verify(row, containers, observer, images)
     said = {one.check.id: (one.finding.verdict.value, one.finding.words) for one in found.results}
     assert {name: verdict for name, (verdict, _) in said.items()} == {
@@ -414,7 +430,9 @@ def test_any_target_is_seen_wholly(
     """Who a target runs as, and with which rights, makes no difference to the observer."""
     stop = plain_stop(replace(SERVER, run_options=run_options), containers, observer, images)
     assert stop.account is not None
-    assert (stop.source, stop.account.blind) == ("trace", ())
+    assert stop.source == "trace"
+    # an observer in a nested PID namespace, as that of an engine in a chroot is, says one thing that it may miss
+    assert bool(stop.account.blind) is not observer.hello["initial_namespace"], stop.account.blind
     assert [(one.is_init, stop.how(one), stop.heard(one)) for one in stop.members] == [
         (True, How.FINISHED, True),
         (False, How.FINISHED, True),

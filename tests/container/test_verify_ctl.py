@@ -1,10 +1,15 @@
 """`pyinitctl verify` as a user types it: what it says and leaves behind, and one clear line for whatever cannot be done."""
 
+import contextlib
 import json
 import os
+import select
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -131,7 +136,8 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_done(ctl: Ctl, base: str, words: tuple[str, ...], said: str) -> None:
     """One line, exit status 2, no traceback."""
-    done = ctl(*(base if word == "BASE" else word for word in words))
+    quiet = () if "--network" in words else ("--network", "none")
+    done = ctl(*quiet, *(base if word == "BASE" else word for word in words))
     lines = [line for line in done.stderr.splitlines() if not line[:1].isdigit()]
     assert (done.returncode, len(lines), said in lines[-1]) == (2, 1, True), done.stderr
     assert lines[0].startswith("pyinitctl: verify: ")
@@ -143,6 +149,75 @@ def test_without_an_engine(ctl: Ctl, tmp_path: Path) -> None:
     done = ctl("any", DOCKER_HOST=f"unix://{tmp_path}/no.sock")
     assert (done.returncode, "no container engine answers at unix://" in done.stderr) == (2, True), done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+class Proxy(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """An engine's socket that can go away: everything passes through to the real one."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, path: Path) -> None:
+        self.open: list[socket.socket] = []
+        super().__init__(str(path), Passage)
+
+    def go_away(self) -> None:
+        """No connection any more, and no new one."""
+        self.shutdown()
+        self.server_close()
+        for one in self.open:
+            one.close()
+
+
+class Passage(socketserver.BaseRequestHandler):
+    """One connection, both ways."""
+
+    def handle(self) -> None:
+        """Until either side ends."""
+        with socket.socket(socket.AF_UNIX) as engine, contextlib.suppress(OSError):
+            engine.connect("/var/run/docker.sock")
+            self.server.open += [self.request, engine]  # type: ignore[attr-defined]
+            poll = select.poll()
+            sides = {self.request.fileno(): (self.request, engine), engine.fileno(): (engine, self.request)}
+            for number in sides:
+                poll.register(number, select.POLLIN)
+            while sides:
+                for number, _ in poll.poll(1000):
+                    source, target = sides[number]
+                    if data := source.recv(65536):
+                        target.sendall(data)
+                    else:
+                        poll.unregister(number)
+                        target.shutdown(socket.SHUT_WR)
+                        del sides[number]
+
+
+def test_engine_that_goes_away(base: str, client: docker.DockerClient, tmp_path: Path, ctl: Ctl) -> None:
+    """One line, exit status 2; what could not be removed any more is removed by --clean."""
+    proxy = Proxy(tmp_path / "engine.sock")
+    threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    command = [
+        *CTL,
+        base,
+        "--network",
+        "none",
+        "--timeout",
+        "60",
+        "--",
+        "python3",
+        "-c",
+        GOOD.replace("sys.exit(0)", "0"),
+    ]
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/engine.sock"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True) as tool:
+        until(lambda: len(of(client, tool.pid)) >= 3, 60, "observer, image and target")
+        proxy.go_away()
+        _, said = tool.communicate(timeout=60)
+    lines = [line for line in said.splitlines() if not line[:1].isdigit()]
+    assert (tool.returncode, len(lines)) == (2, 1), said
+    assert lines[0].startswith("pyinitctl: verify: ")
+    assert ctl("--clean").returncode == 0
+    assert of(client, tool.pid) == []
 
 
 def test_list_of_checks(ctl: Ctl) -> None:
