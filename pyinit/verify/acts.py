@@ -189,7 +189,7 @@ def straight(stage: Stage) -> Act:
         asked = [seen for seen in target.watch.look() if (seen.name, seen.command) in names and seen.inside != 1]
         for seen in reversed(asked):  # children first: who ends its children with it would hide their answer
             target.watch.signal(seen, stage.subject.image.stop_signal)
-        left = _until(lambda: not _living(target.watch, asked), min(3.0, stage.subject.grace))
+        left = until(lambda: not _living(target.watch, asked), min(3.0, stage.subject.grace))
         still = _living(target.watch, asked) if not left else []
         return Act(
             "straight",
@@ -209,7 +209,7 @@ def twice(stage: Stage) -> Act:
 
         def again() -> None:
             # the second must find it at work: as soon as the first has been heard, not in the same instant
-            _until(lambda: not target.container.running, min(0.2, (stage.plain.seconds if stage.plain else 0.4) / 2))
+            until(lambda: not target.container.running, min(0.2, (stage.plain.seconds if stage.plain else 0.4) / 2))
             at.append(stage.agent.now() if stage.agent else 0.0)
             sent.append(target.container.kill(stage.subject.image.stop_signal))
 
@@ -280,7 +280,7 @@ def resized(stage: Stage) -> Act:
     with started(stage, tty=True, stdin_open=True) as target:
         for rows in (50, 40, 24):
             target.container.raw.resize(rows, 100)
-        ended = _until(lambda: not target.container.running, 2.0)
+        ended = until(lambda: not target.container.running, 2.0)
         heard = False
         if target.watch is not None and not ended:
             account = target.watch.account()
@@ -302,12 +302,12 @@ def orphans(stage: Stage) -> Act:
         watch = _injectable(target)
         before = watch.look()
         injected = helper(stage, target, "orphans", str(wanted))
-        _until(lambda: not _new(watch, before), REAP_WITHIN)
+        until(lambda: not _new(watch, before), REAP_WITHIN)
         left = _new_zombies(watch, before)
         between = watch.look()
         check = stage.subject.image.healthcheck
         runs = [target.container.execute(check)[0] for _ in range(10)] if check else []
-        _until(lambda: not check or not _new(watch, between), REAP_WITHIN)
+        until(lambda: not check or not _new(watch, between), REAP_WITHIN)
         return Act(
             "orphans",
             reproduce(stage, "docker exec c sh -c 'sleep 0.1 & exit'; docker top c -eo pid,ppid,stat,comm"),
@@ -343,7 +343,7 @@ def hung(stage: Stage) -> Act:
         put_in = _helper_container(stage, target, "loiter")
         undo.callback(put_in.remove)
         put_in.start()
-        _until(lambda: any(seen.pid not in known and seen.state == "T" for seen in watch.look()), 5.0)
+        until(lambda: any(seen.pid not in known and seen.state == "T" for seen in watch.look()), 5.0)
         return Act(
             "hung",
             reproduce(stage, "docker exec c sh -c 'kill -STOP $$' & docker stop c"),
@@ -363,7 +363,7 @@ def request(stage: Stage) -> Act:
         )
         undo.callback(client.remove)
         client.start()
-        if not _until(lambda: '"sent"' in client.logs(), 10.0):
+        if not until(lambda: '"sent"' in client.logs(), 10.0):
             raise ImpossibleError(f"nobody answers at {host}:{port} in the container: {client.logs().strip()}")
         seen = stop_it(stage, target)
         client.wait(10)
@@ -475,7 +475,7 @@ def _living(watch: Watch | None, those: list[Seen]) -> list[Seen]:
     return [seen for seen in those if (seen.pid, seen.born) in now]
 
 
-def _until(condition: Callable[[], object], seconds: float) -> bool:
+def until(condition: Callable[[], object], seconds: float) -> bool:
     """Whether a condition came true within so many seconds. It is asked: /proc and the engine tell nobody."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -21,7 +21,7 @@ from pyinit.containers import image
 from pyinit.containers.engine import EngineError
 from pyinit.containers.remote import ObserverError
 from pyinit.init import signals
-from pyinit.verify.acts import ImpossibleError, Stage, Started, started, stop_it
+from pyinit.verify.acts import ImpossibleError, Stage, Started, started, stop_it, until
 from pyinit.verify.evidence import Act, Image
 from pyinit.verify.ready import Readiness
 
@@ -219,16 +219,6 @@ def others(container: Container) -> list[str]:
 def heard(said: Sequence[Mapping[str, Any]], number: int, who: str = "main") -> list[float]:
     """When that signal came."""
     return [line["at"] for line in said if line["say"] == "signal" and line["number"] == number and line["who"] == who]
-
-
-def until(condition: Callable[[], object], seconds: float) -> bool:
-    """Whether it came true within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def with_probe(stage: Stage, *words: str, **more: Any) -> Stage:  # noqa: ANN401 - fields of the subject
