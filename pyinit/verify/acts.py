@@ -503,11 +503,11 @@ ACTS: Mapping[str, Callable[[Stage], Act]] = {
 """By name, in the order in which they are begun: the longest first."""
 
 
-def perform(stage: Stage, name: str) -> Act:
-    """Does one act. What makes it impossible is in the evidence."""
+def perform(stage: Stage, name: str, table: Mapping[str, Callable[[Stage], Act]] = ACTS) -> Act:
+    """Does one act of a table. What makes it impossible is in the evidence."""
     began = time.monotonic()
     try:
-        act = ACTS[name](stage)
+        act = table[name](stage)
     except (ImpossibleError, EngineError, ObserverError) as error:
         act = Act(name, impossible=str(error))
     return replace(act, seconds=time.monotonic() - began)

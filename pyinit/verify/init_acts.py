@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from pyinit.containers import image
 from pyinit.containers.engine import EngineError
-from pyinit.containers.remote import ObserverError
 from pyinit.init import signals
 from pyinit.verify.acts import ImpossibleError, Stage, Started, started, stop_it, until
 from pyinit.verify.evidence import Act, Image
@@ -716,16 +715,6 @@ ACTS: Mapping[str, Callable[[Stage], Act]] = {
         many_orphans, last_word, missing, shared, nested, inherits, masks, pipeline, no_stdin, crowd, stop,
     )
 } | {"worker": worker, "daemon": daemon, "several": several, "slow": slow, "deaf": deaf}  # fmt: skip
-
-
-def perform(stage: Stage, name: str) -> Act:
-    """Does one act. What makes it impossible is in the evidence."""
-    began = time.monotonic()
-    try:
-        act = ACTS[name](stage)
-    except (ImpossibleError, ObserverError, EngineError) as error:
-        act = Act(name, impossible=str(error))
-    return replace(act, seconds=time.monotonic() - began)
 
 
 def _sends(stage: Stage, name: str) -> str:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyinit.containers.engine import EngineError
 from pyinit.verify import init_judges as judges
-from pyinit.verify.acts import ImpossibleError
-from pyinit.verify.evidence import Act, Case
-from pyinit.verify.init_acts import Init, perform, stage_of
-from pyinit.verify.runner import ImpossibleRunError, Plan, Run
-from pyinit.verify.verdicts import Check, Finding, Result, Severity, Source, Verdict, skipped
+from pyinit.verify.acts import ImpossibleError, perform
+from pyinit.verify.evidence import Case
+from pyinit.verify.init_acts import ACTS, Init, stage_of
+from pyinit.verify.runner import ImpossibleRunError, Plan, Run, result_of, side_by_side
+from pyinit.verify.verdicts import Check, Finding, Severity, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyinit.containers.engine import Engine
     from pyinit.containers.remote import Agent
-    from pyinit.verify.acts import Stage
 
 MUST, SHOULD, NOTE = Severity.MUST, Severity.SHOULD, Severity.NOTE
 OUTCOME, PROCESSES = Source.OUTCOME, Source.PROCESSES
@@ -178,13 +177,6 @@ TIMED = ("each_signal",)
 """Acts that measure milliseconds."""
 
 
-def run_init(
-    engine: Engine, agent: Agent, init: Init, plan: Plan, tell: Callable[[str, int, int], None]
-) -> tuple[Result, ...]:
-    """The results of `verify_init`."""
-    return verify_init(engine, agent, init, plan, tell).results
-
-
 def verify_init(
     engine: Engine,
     agent: Agent,
@@ -204,7 +196,8 @@ def verify_init(
     wanted = list(dict.fromkeys(check.act for check in checks if check.id not in plan.left_out))
     wanted.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
     tell("stop", 0, len(wanted) + 1)
-    first = perform(stage, "stop")
+    do = partial(perform, stage, table=ACTS)
+    first = do("stop")
     if first.stop is None:
         hint = (
             "" if "--" in init.words or not init.words else "; many inits want -- before the program: --init 'PATH --'"
@@ -212,43 +205,12 @@ def verify_init(
         raise ImpossibleRunError(f"no program runs under it: {first.impossible}{hint}")
     acts = {"stop": first}
     for name in (one for one in wanted if one in TIMED):  # nothing else of ours runs beside them
-        acts[name] = perform(stage, name)
-    acts |= _all(stage, [name for name in wanted if name not in acts], plan.jobs, tell)
+        acts[name] = do(name)
+    acts |= side_by_side(do, [name for name in wanted if name not in acts], plan.jobs, tell)
     case = stage.case(acts)
     return Run(
         case,
-        tuple(_judge(case, check, plan) for check in checks),
+        tuple(result_of(case, check, plan, lambda case, check: check.judge(case)) for check in checks),
         first.stop.source,
         first.stop.ready.how if first.stop.ready else "",
-    )
-
-
-def _all(stage: Stage, names: list[str], jobs: int, tell: Callable[[str, int, int], None]) -> dict[str, Act]:
-    acts = {}
-    with ThreadPoolExecutor(jobs, thread_name_prefix="act") as pool:
-        begun = {pool.submit(perform, stage, name): name for name in names}
-        try:
-            for done, future in enumerate(as_completed(begun), 2):
-                acts[begun[future]] = future.result()
-                tell(begun[future], done, len(names) + 1)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return acts
-
-
-def _judge(case: Case, check: Check, plan: Plan) -> Result:
-    required = check.required or check.id in plan.require
-    if check.id in plan.left_out:
-        reason = plan.left_out[check.id]
-        return Result(check, skipped(f"left out: {reason}"), excused=reason, required=required)
-    finding = check.judge(case)
-    act = case.act(check.act)
-    return Result(
-        check,
-        finding,
-        act.seconds,
-        reproduce=act.reproduce if finding.verdict is Verdict.FAIL else "",
-        required=required,
-        known=check.id in plan.known,
     )

@@ -5,15 +5,15 @@ What is done is what the chosen checks need, and no more: an act whose checks wo
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyinit.verify.acts import Stage, perform
 from pyinit.verify.catalogue import CHECKS
 from pyinit.verify.ready import SETTLED
-from pyinit.verify.verdicts import Check, Finding, Result, Severity, Source, Verdict, skipped
+from pyinit.verify.verdicts import Check, Finding, Result, Source, Verdict, skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +79,9 @@ def run(stage: Stage, plan: Plan, tell: Callable[[str, int, int], None]) -> Run:
         wanted = [name for name in wanted if any(check.act == name and not check.clean for check in chosen)]
         seemed = stop.ready is not None and stop.ready.how == SETTLED
         wanted = [*(["patient"] if seemed else []), "straight", *wanted]
-    _others(stage, plan, [name for name in wanted if name not in acts], acts, tell)
+    others = [name for name in wanted if name not in acts]
+    tell("the other acts", 1, len(others) + 1)
+    acts |= side_by_side(partial(perform, stage), others, 1 if stage.subject.alone else plan.jobs, tell)
     case = stage.case(acts)
     return Run(
         case,
@@ -89,41 +91,46 @@ def run(stage: Stage, plan: Plan, tell: Callable[[str, int, int], None]) -> Run:
     )
 
 
-def _others(
-    stage: Stage, plan: Plan, names: Sequence[str], acts: dict[str, Act], tell: Callable[[str, int, int], None]
-) -> None:
-    jobs = 1 if stage.subject.alone else plan.jobs
-    lock = threading.Lock()
+def side_by_side(
+    do: Callable[[str], Act], names: Sequence[str], jobs: int, tell: Callable[[str, int, int], None]
+) -> dict[str, Act]:
+    """Does these acts, at most `jobs` at once; tells of each that has ended, as one more than those before."""
+    acts = {}
     with ThreadPoolExecutor(jobs, thread_name_prefix="act") as pool:
-        begun = {pool.submit(perform, stage, name): name for name in names}
-        tell("the other acts", 1, len(names) + 1)
+        begun = {pool.submit(do, name): name for name in names}
         try:
             for number, future in enumerate(as_completed(begun), 2):
-                with lock:
-                    acts[begun[future]] = future.result()
+                acts[begun[future]] = future.result()
                 tell(begun[future], number, len(names) + 1)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return acts
 
 
-def _judge(case: Case, check: Check, plan: Plan) -> Result:
+def result_of(case: Case, check: Check, plan: Plan, find: Callable[[Case, Check], Finding]) -> Result:
+    """What `find` says of a check, unless it was left out, with all that a report wants to know besides."""
     required = check.required or check.id in plan.require
     if check.id in plan.left_out:
         reason = plan.left_out[check.id]
         return Result(check, skipped(f"left out: {reason}"), excused=reason, required=required)
-    finding = _finding(case, check)
-    act = case.acts.get(check.act)
-    if check.required and finding.verdict is Verdict.SKIPPED and check.id == "ZO-01":
-        required = check.id in plan.require  # its need is not there: that is no gap
+    finding = find(case, check)
+    act = case.act(check.act)
     return Result(
         check,
         finding,
-        act.seconds if act else 0.0,
-        reproduce=act.reproduce if act and finding.verdict is Verdict.FAIL else "",
+        act.seconds,
+        reproduce=act.reproduce if finding.verdict is Verdict.FAIL else "",
         required=required,
         known=check.id in plan.known,
     )
+
+
+def _judge(case: Case, check: Check, plan: Plan) -> Result:
+    result = result_of(case, check, plan, _finding)
+    if check.id == "ZO-01" and result.finding.verdict is Verdict.SKIPPED and not result.excused:
+        return replace(result, required=check.id in plan.require)  # its need is not there: that is no gap
+    return result
 
 
 def _finding(case: Case, check: Check) -> Finding:
@@ -141,9 +148,3 @@ def _finding(case: Case, check: Check) -> Finding:
 def is_failure(result: Result) -> bool:
     """Whether it counts as one."""
     return result.finding.verdict is Verdict.FAIL and not result.excused
-
-
-def worst(results: Sequence[Result]) -> Severity | None:
-    """The most severe failure."""
-    order = [Severity.MUST, Severity.SHOULD, Severity.NOTE]
-    return min((one.severity for one in results if is_failure(one)), key=order.index, default=None)
