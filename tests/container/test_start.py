@@ -1,7 +1,10 @@
 """The first moments of a container: a TERM that comes before the program runs, or before pyinit itself does, is not lost.
 
 The kernel drops a signal to PID 1 that is neither handled nor blocked (pid_namespaces(7)). Both engines block all of them first,
-but a Python interpreter has to start before it can: that window is what is measured here. The native engine has none.
+but a Python interpreter has to start before it can: that window is what is measured here. The native engine has none. What remains
+is not ours: until the exec, PID 1 is runc, a Go program, and a TERM that reaches one of its threads while another one executes pyinit
+goes with that thread; and from the point in execve(2) where the kernel resets the handlers until pyinit's first instruction, nobody
+could block anything. (Of 450 TERMs sent the moment `docker start` had returned, the signal tracepoint saw one lost in each.)
 """
 
 import json
@@ -25,6 +28,8 @@ AT_ONCE = 3
 TERM = 15
 TOO_EARLY = 2
 """Exit status of runc's own process, a Go program, when the signal comes before it has executed pyinit."""
+LOST_BEFORE = 0.02
+"""The share of all that may be lost before the first instruction of an init that itself loses nothing."""
 
 
 def is_safe(pid: int) -> bool:
@@ -77,9 +82,10 @@ def shoot(container: Container, delay: int) -> Shot:
 
 @pytest.mark.timeout(300)
 def test_term_right_after_start(engine: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """150 containers, or 60, get TERM 0 to 200 ms after their start. None is lost, or in Python none once PID 1 blocks it.
+    """150 containers, or 60, get TERM 0 to 200 ms after their start. None is lost once PID 1 blocks it.
 
-    What is lost before is counted. A container that never ends takes time, and in Python there are some.
+    What is lost before is counted; with the native engine only what is lost before its first instruction, which is little.
+    A container that never ends takes time, and in Python there are some.
     """
     containers = [run(["sleep", "1000"], start=False) for _ in range(AT_ONCE)]
     plan = [delay for delay in DELAYS for _ in range(TIMES[engine])]
@@ -92,7 +98,9 @@ def test_term_right_after_start(engine: str, run: Run, capsys: pytest.CaptureFix
     with capsys.disabled():
         print(f"\n{engine} engine\n{tell(shots, engine)}")
     assert len(shots) == TIMES[engine] * len(DELAYS)
-    assert [shot for shot in shots if shot.is_lost and (shot.safe or engine == engines.NATIVE)] == []
+    lost = [shot for shot in shots if shot.is_lost]
+    assert [shot for shot in lost if shot.safe] == []
+    assert engine != engines.NATIVE or len(lost) <= LOST_BEFORE * len(shots), lost
     # 2: it met the runtime's own process, before pyinit was executed at all; the container ended, as it was meant to
     assert {shot.status for shot in shots if not shot.is_lost} <= {128 + TERM, TOO_EARLY}
     assert {shot.status for shot in shots if shot.safe} == {128 + TERM}

@@ -155,6 +155,13 @@ def body():
 block()  # before it is there: it is not to end before it is ready
 daemon(body)
 """
+ORPHAN = """
+r, w = os.pipe()
+daemon(lambda: (os.write(w, b"%d" % os.getpid()), os._exit(3)))
+orphan = os.read(r, 9).decode()
+while os.path.exists("/proc/" + orphan):  # until it has been reaped: else the program's end finds it alive, or does not
+    time.sleep(0.001)
+"""
 DEAF_DAEMON = DAEMON.replace('say("daemon", int(signal.sigwait({15})))', "time.sleep(60)")
 DEAF = "block(); say('main', 'ready'); time.sleep(60)"
 SHELL = "trap : TERM; sleep 60 & echo shell ready; wait; (trap '' TERM; sleep 60); true"
@@ -201,7 +208,7 @@ SCENARIOS: dict[str, Scenario] = {
     "to the tree": Scenario(
         ["-vvv", "--scope", "tree", "-t", "300ms"], python(DAEMON + hears("main", 15)), ready(2, "TERM")
     ),
-    "an orphan, and lines about it": Scenario(["-w"], python("daemon(lambda: os._exit(3))")),
+    "an orphan, and lines about it": Scenario(["-w"], python(ORPHAN)),
     "grace, and everybody's reason": Scenario(["-vv", "-t", "1500ms"], python(ENSEMBLE + DEAF), ready(7, "TERM")),
     "nobody chose the grace": Scenario(["-vv"], python(DEAF), ready(1, "TERM")),  # which is 8 s
     "grace 0": Scenario(["-vvv", "-t", "0"], python(DAEMON + DEAF), ready(2, "TERM")),
