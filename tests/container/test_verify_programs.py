@@ -1,6 +1,6 @@
 """`pyinitctl verify` on programs that nobody here designed: what it says of them as they are usually run, and that its advice holds.
 
-Two of the table in docker/programs/verdicts.md; all of it takes a quarter of an hour, by verdicts.py.
+Two of the table in docker/programs/verdicts.md; all of it takes a quarter of an hour, by tests/support/verdicts.py.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 
-import verdicts
+from support import verdicts
 
 SUBJECTS = {subject.name: subject for subject in verdicts.SUBJECTS}
 CHECKS = ("--check", "SG-01", "--check", "GR-01", "--check", "PT", "--check", "ZO-01", "--check", "EX-06")

@@ -1,5 +1,5 @@
 """Runs `pyinitctl verify` on programs that nobody here designed, as their images are usually written, and once more with what its report
-says to change: `.venv/bin/python tests/container/verdicts.py [NAME...]` writes docker/programs/verdicts.md.
+says to change: `.venv/bin/python tests/support/verdicts.py [NAME...]` writes docker/programs/verdicts.md.
 
 A quarter of an hour, so it is no test; test_verify_programs.py runs two of the rows.
 """
@@ -251,7 +251,7 @@ def main(names: Sequence[str]) -> None:
         (FILES / "verdicts.md").write_text(
             "# What verify says of programs that nobody here designed\n\n"
             "Debian's packages and PM2, each in an image as it is usually written, judged by `pyinitctl verify IMAGE`, and again with the\n"
-            "lines that its report leads to. Written by `tests/container/verdicts.py` in one run.\n\n"
+            "lines that its report leads to. Written by `tests/support/verdicts.py` in one run.\n\n"
             + "\n".join(rows)
             + "\n",
             encoding="utf-8",
