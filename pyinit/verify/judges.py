@@ -12,7 +12,7 @@ from pyinit.containers.account import How
 from pyinit.init import signals
 from pyinit.init.options import show
 from pyinit.verify.acts import EARLY, REAP_WITHIN
-from pyinit.verify.evidence import Act, Case, Stop, describe, is_shell, listed
+from pyinit.verify.evidence import Act, Case, Stop, describe, is_copy_of, is_shell, listed
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
 
 if TYPE_CHECKING:
@@ -92,7 +92,10 @@ def stop_signal_heard(case: Case, _act: Act, stop: Stop) -> Finding:
         return skipped("the image declares no STOPSIGNAL other than SIGTERM")
     if not stop.sees_signals or stop.timeline is None:
         return skipped(f"needs the source trace, which shows signals; there is only {stop.source}")
-    programs = [bar for bar in stop.timeline.bars if bar.inside != 1] or list(stop.timeline.bars)
+    first = next((seen for seen in stop.before if seen.inside == 1), None)
+    # forks of PID 1: it is the program itself, and what it tells its own processes is its own affair
+    own = {1} | {seen.inside for seen in stop.before if first and is_copy_of(seen, first)}
+    programs = [bar for bar in stop.timeline.bars if bar.inside not in own] or list(stop.timeline.bars)
     got = [bar for bar in programs if any(one.number == case.image.stop_signal and one.heard for one in bar.asked)]
     if got:
         return passed(f"{case.stop_signal} reached {got[0].inside} {got[0].name}")

@@ -53,8 +53,9 @@ SUBJECTS = (
     Subject(
         "redis-server",
         ['CMD ["redis-server"]'],
-        [PYINIT, 'ENTRYPOINT ["pyinit", "--"]', 'CMD ["redis-server"]'],
-        "It saves and leaves, but reaps nobody: what an exec probe leaves stays a zombie until the pids limit is reached.",
+        [PYINIT, 'ENTRYPOINT ["pyinit", "--"]', 'CMD ["redis-server", "--save", ""]'],
+        "It reaps nobody: what an exec probe leaves stays a zombie until the pids limit is reached. And it does not leave on TERM where "
+        'it cannot write its dump: give it a volume that it may write, or `--save ""`.',
     ),
     Subject(
         "PostgreSQL",
