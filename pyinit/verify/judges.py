@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from pyinit.containers.account import Process
 
+INTERRUPTIBLE = 0.5
+"""Seconds that a stop has to take for a second signal surely to come in the middle of it, however busy the machine is."""
+
 
 def _needs_stop(act: str) -> Callable[[Callable[[Case, Act, Stop], Finding]], Callable[[Case], Finding]]:
     """For judges of an act that ends in a stop: skips when there was none."""
@@ -255,9 +258,9 @@ def no_grace(case: Case) -> Finding:
 @_needs_stop("twice")
 def second_signal(case: Case, act: Act, stop: Stop) -> Finding:
     """GR-03: a second stop signal does no harm."""
-    if not act.seen["sent"]:
-        return skipped("it had ended before a second signal could be sent")
     plain = case.plain
+    if not act.seen["sent"] or (plain is not None and plain.seconds < INTERRUPTIBLE):
+        return skipped("it ends before a second signal can be sent")
     if stop.forced:
         return failed(
             f"with a second {case.stop_signal} it did not end within {seconds_of(stop.grace)}",

@@ -181,7 +181,7 @@ ROWS = (
     Row(
         "one that answers 143, as expected",
         guest("server", "TERM", "143"),
-        {"EX-06": ("pass", "exit status 143"), "GR-03": ("skipped", "ended before a second signal")},
+        {"EX-06": ("pass", "exit status 143"), "GR-03": ("skipped", "ends before a second signal")},
         options={"expect_exit": (143,)},
     ),
     Row(
