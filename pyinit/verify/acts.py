@@ -419,7 +419,7 @@ def _helper_container(stage: Stage, target: Started, word: str, *arguments: str,
     if stage.agent is None or target.watch is None:
         raise ImpossibleError("nothing of it can be seen, so nothing is put beside it")
     shared = f"container:{target.container.id}"
-    where = {"network_mode": shared} if network else {"pid_mode": shared, "network_mode": "none"}
+    where: dict[str, Any] = {"network_mode": shared} if network else {"pid_mode": shared, "network_mode": "none"}
     try:
         return stage.engine.create(
             stage.agent.image,
