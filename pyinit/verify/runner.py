@@ -96,15 +96,15 @@ def side_by_side(
 ) -> dict[str, Act]:
     """Does these acts, at most `jobs` at once; tells of each that has ended, as one more than those before."""
     acts = {}
-    with ThreadPoolExecutor(jobs, thread_name_prefix="act") as pool:
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="act")
+    try:
         begun = {pool.submit(do, name): name for name in names}
-        try:
-            for number, future in enumerate(as_completed(begun), 2):
-                acts[begun[future]] = future.result()
-                tell(begun[future], number, len(names) + 1)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for number, future in enumerate(as_completed(begun), 2):
+            acts[begun[future]] = future.result()
+            tell(begun[future], number, len(names) + 1)
+    finally:
+        # those under way are not waited for when this is interrupted: they end when their containers are removed, which comes next
+        pool.shutdown(wait=False, cancel_futures=True)
     return acts
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from pyinit.verify.acts import OPENSHIFT_USER
 from support.verifying import DEAF, GOOD, Ctl, begin, made_by
 from support.waiting import until
 
@@ -184,6 +185,25 @@ def test_ended_in_the_middle(begun: subprocess.Popen[str], client: docker.Docker
     begun.send_signal(signal.SIGTERM)
     assert begun.wait(60) == 128 + signal.SIGTERM
     assert made_by(client, begun.pid) == []
+
+
+def test_ended_while_acts_are_side_by_side(base: str, client: docker.DockerClient, tmp_path: Path) -> None:
+    """SIGTERM: what goes on in threads is not waited for, and removed all the same."""
+    particular = f"import os, signal, sys\nif os.getuid(): exec({DEAF!r})\nelse: exec({GOOD!r})"  # deaf in ST-04 alone
+    words = ("--network", "none", "--ready-log", "^ready$", "--timeout", "100", "--check", "ST-04")
+    with begin(tmp_path, [base, *words, "--", "python3", "-c", particular]) as tool:
+        only: dict[str, str | list[str] | bool] = {"label": f"pyinit.pid={tool.pid}"}
+        until(
+            lambda: [
+                one for one in client.containers.list(filters=only) if one.attrs["Config"]["User"] == OPENSHIFT_USER
+            ],
+            60,
+            "the container of ST-04",
+        )
+        tool.send_signal(signal.SIGTERM)
+        tool.communicate(timeout=50)
+    assert tool.returncode == 128 + signal.SIGTERM
+    assert made_by(client, tool.pid) == []
 
 
 def test_killed_in_the_middle(begun: subprocess.Popen[str], ctl: Ctl, client: docker.DockerClient) -> None:

@@ -201,6 +201,13 @@ def test_which_volumes_are_copied(volume: str, copied: bool, alone: bool) -> Non
     assert volume in shared.alone or not shared.alone
 
 
+@pytest.mark.parametrize("options", [{"network_mode": "host"}, {"ports": {"80": [None]}}], ids=str)
+def test_what_can_be_had_once(options: Mapping[str, Any]) -> None:
+    """The host's ports: containers run one at a time."""
+    assert "the same ports" in ImageSubject(IMAGE, 10, None, options).alone
+    assert ImageSubject(IMAGE, 10, None, {"network_mode": "none"}).alone == ""
+
+
 @pytest.mark.parametrize(
     ("words", "bindings"),
     [
