@@ -88,11 +88,12 @@ class Compose:
         with self._begun(command, environment) as process:
             try:
                 output, said = process.communicate(text, timeout=DONE_WITHIN)
-            except subprocess.TimeoutExpired:
+            except BaseException as error:
                 process.terminate()
-                raise EngineError(f"{' '.join((*self.words, *words))}: no end within {DONE_WITHIN:g} s") from None
-            except BaseException:
-                process.terminate()
+                process.wait()  # Popen itself does not wait after Ctrl-C, and what is still being made would stay
+                if isinstance(error, subprocess.TimeoutExpired):
+                    ended = f"{' '.join((*self.words, *words))}: no end within {DONE_WITHIN:g} s"
+                    raise EngineError(ended) from None
                 raise
             finally:
                 with self._lock:
