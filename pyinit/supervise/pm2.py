@@ -218,7 +218,7 @@ def _canonical(app: Mapping[str, Any], where: str, setting: Setting) -> dict[str
     return found
 
 
-def _checked(key: Key, written: str, value: Any, where: str) -> Any:  # noqa: ANN401 (JSON)
+def _checked(key: Key, written: str, value: Any, where: str) -> Any:
     kinds = key.types.split()
     if "number" in kinds and isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
         value = float(value) if "." in value else int(value)

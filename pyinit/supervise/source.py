@@ -75,7 +75,7 @@ def read(path: Path, cwd: Path, warn: Callable[[str], None], environment: str = 
     return Document(pm2.translate(_declared(path), setting), setting.folder, str(path))
 
 
-def _declared(path: Path) -> Any:  # noqa: ANN401 (whatever is in the file)
+def _declared(path: Path) -> Any:
     if JAVASCRIPT.search(path.name) or path.suffix in (".js", ".cjs", ".mjs"):
         return ask_node(MODULE, path)
     try:
@@ -96,9 +96,9 @@ def _declared(path: Path) -> Any:  # noqa: ANN401 (whatever is in the file)
     )
 
 
-def _yaml(path: Path, text: str) -> Any:  # noqa: ANN401 (whatever is in the file)
+def _yaml(path: Path, text: str) -> Any:
     try:
-        import yaml  # noqa: PLC0415 - an extra
+        import yaml
     except ModuleNotFoundError:
         raise AppsError(
             f"{path}: YAML needs PyYAML: pip install 'pyinit-pid1[supervise]', or write the file as JSON or TOML"
@@ -111,7 +111,7 @@ def _yaml(path: Path, text: str) -> Any:  # noqa: ANN401 (whatever is in the fil
         raise AppsError(f"{path}{place} is not YAML: {getattr(error, 'problem', None) or error}") from None
 
 
-def ask_node(program: str, path: Path) -> Any:  # noqa: ANN401 (whatever is in the file)
+def ask_node(program: str, path: Path) -> Any:
     """What a JavaScript file says. Raises AppsError."""
     node = shutil.which("node")
     if node is None:

@@ -84,7 +84,7 @@ class _Scanner:
             string = self._string()
             if string is None:
                 bare = BARE.match(self.text, self.at)
-                assert bare, "tomllib accepted the text"  # noqa: S101
+                assert bare, "tomllib accepted the text"
                 self.at = bare.end()
                 parts.append(bare[0])
             else:
@@ -107,7 +107,7 @@ class _Scanner:
                 self._take(",")
         elif self._string() is None:
             scalar = SCALAR.match(self.text, self.at)
-            assert scalar, "tomllib accepted the text"  # noqa: S101
+            assert scalar, "tomllib accepted the text"
             self.at = scalar.end()
 
     def _string(self) -> str | None:
