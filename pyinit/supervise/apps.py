@@ -11,7 +11,6 @@ import difflib
 import fnmatch
 import grp
 import json
-import os
 import pwd
 import re
 import shlex
@@ -604,6 +603,8 @@ class Start:
     control: str
     environment: str = ""
     only: Sequence[str] = ()
+    logs: Path | None = None
+    """A folder for the output of apps that name no file: rotated, ten of each kept."""
     warn: Callable[[str], None] = lambda _: None
 
 
@@ -665,6 +666,7 @@ SAME = [
 ]
 """Keys that the spec takes as they are."""
 
+DETACHED_LOG_SIZE = 10 << 20
 LOGS = ["off", "form", "timestamp", "per_instance", "max_size", "every", "keep", "compress", "full"]
 
 
@@ -694,13 +696,21 @@ def _app(
         "ready": ready,
         "watch": [path(one) for one in app["watch"]],
         "after": [other for other in app["after"] if other in chosen],
-        "logs": {
-            "stdout": path(app["log_stdout"]),
-            "stderr": path(app["log_stderr"]),
-            "combined": path(app["log_combined"]),
-            **{key: app[f"log_{key}"] for key in LOGS},
-        },
+        "logs": _logs(name, app, start.logs, path),
     }
+
+
+def _logs(
+    name: str, app: Mapping[str, Any], folder: Path | None, path: Callable[[str | None], str | None]
+) -> dict[str, Any]:
+    found = {key: app[f"log_{key}"] for key in LOGS}
+    files = {stream: path(app[f"log_{stream}"]) for stream in ("stdout", "stderr", "combined")}
+    if folder is not None:
+        safe = name.replace("/", "-")
+        files["stdout"] = files["stdout"] or str(folder / f"{safe}-out.log")
+        files["stderr"] = files["stderr"] or str(folder / f"{safe}-error.log")
+        found["max_size"] = found["max_size"] or DETACHED_LOG_SIZE
+    return {**files, **found}
 
 
 def _environment(app: Mapping[str, Any], account: pwd.struct_passwd | None, start: Start) -> dict[str, str]:
@@ -713,11 +723,6 @@ def _environment(app: Mapping[str, Any], account: pwd.struct_passwd | None, star
     if account is not None:
         found["HOME"] = account.pw_dir
     return {**found, **app["environment"], **app["environments"].get(start.environment, {})}
-
-
-def environ() -> dict[str, str]:
-    """This process's own; bytes that are no UTF-8 stay what they are when the supervisor encodes them again."""
-    return dict(os.environ)
 
 
 # --- what is made from the table ---
