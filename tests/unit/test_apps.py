@@ -11,6 +11,7 @@ import pytest
 
 from pyinit.supervise import apps, spec
 from pyinit.supervise.apps import AppsError, Start
+from support import generate
 
 CONTROL = "/run/control.sock"
 
@@ -482,6 +483,13 @@ def test_the_schema_refuses_what_is_wrong(key: str, tmp_path: Path) -> None:
     """And marks what does not."""
     line, _ = BAD[key]
     assert not fits(write(tmp_path, f"[apps.web]\ncommand = 'x'\n{line}\n").values, SCHEMA)
+
+
+def test_what_is_generated_is_not_stale() -> None:
+    """The schema and the tables of pyinit/supervise/README.md come from the tables: python tests/support/generate.py."""
+    assert generate.SCHEMA.read_text(encoding="utf-8") == apps.schema()
+    assert generate.SUPERVISE.read_text(encoding="utf-8") == generate.supervise()
+    assert (Path(apps.__file__).with_name("apps.schema.json")).read_text(encoding="utf-8") == apps.schema()
 
 
 def test_the_schema_knows_every_key(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ KEPT: Mapping[str, tuple[object, Mapping[str, Any]]] = {
 
 WARNED: Mapping[str, object] = {
     "install_url": "https://a", "pid_file": "a.pid", "vizion": True, "watch_delay": 1000,
-    "watch_options": {"usePolling": True}, "force": True, "post_update": ["npm i"], "trace": True, "v8": True, "event_loop_inspector": True, "deep_monitoring": True,
+    "watch_options": {"usePolling": True}, "force": True,
+    "post_update": ["npm i"], "trace": True, "v8": True, "event_loop_inspector": True, "deep_monitoring": True,
     "pmx": "true", "automation": True, "username": "root", "windowsHide": True, "kill_retry_time": 50, "write": True, "io": {"a": 1},
 }
 # fmt: on
