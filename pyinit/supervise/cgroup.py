@@ -32,7 +32,8 @@ def quotas(root: str, membership: str) -> "Iterator[int]":
         controllers, _, path = rest.partition(":")
         if controllers == "":
             for folder in _upwards(root, path):
-                yield from _ratio(*(read(f"{folder}/cpu.max").split() + [b"", b""])[:2])
+                quota, _, period = read(f"{folder}/cpu.max").strip().partition(b" ")
+                yield from _ratio(quota, period)
         elif "cpu" in controllers.split(","):
             for folder in _upwards(f"{root}/cpu", path):
                 yield from _ratio(

@@ -46,7 +46,7 @@ class Sockets:
             one.close()
             if kind == "unix":
                 try:
-                    os.unlink(path)
+                    os.unlink(str(path))
                 except OSError:
                     pass  # whoever took the name may have it
         self._open.clear()
