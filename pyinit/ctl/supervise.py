@@ -27,6 +27,7 @@ PLURAL = ("app", {"nargs": "+", "metavar": "APP", "help": "id, name, namespace, 
 OPTIONAL = ("app", {"nargs": "*", "metavar": "APP", "help": "id, name, namespace, all or /regex/ (default: all)"})
 UPDATING = ("restart", "reload")
 
+Tell = Callable[[dict[str, Any]], None]
 Argument = tuple[str | tuple[str, ...], Mapping[str, Any]]
 
 
@@ -83,17 +84,15 @@ def socket_of(options: argparse.Namespace) -> Path:
     return named.absolute() if named else client.find(os.environ)
 
 
-def ask(
-    options: argparse.Namespace, do: str, tell: Callable[[dict[str, Any]], None] | None = None, **fields: object
-) -> Any:  # noqa: ANN401 (JSON)
+def ask(options: argparse.Namespace, do: str, tell: Tell | None = None, **fields: object) -> Any:  # noqa: ANN401 (JSON)
     """The answer to a request. Raises CommandError."""
     return ask_at(socket_of(options), do, tell, **fields)
 
 
-def ask_at(path: Path, do: str, tell: Callable[[dict[str, Any]], None] | None = None, **fields: object) -> Any:  # noqa: ANN401 (JSON)
+def ask_at(path: Path, do: str, tell: Tell | None = None, *, till_its_end: bool = False, **fields: object) -> Any:  # noqa: ANN401 (JSON)
     """The same of a socket."""
     try:
-        return client.ask(path, {"do": do, **fields}, tell or show_event)
+        return client.ask(path, {"do": do, **fields}, tell or show_event, till_its_end=till_its_end)
     except client.NoSupervisorError as error:
         raise CommandError(str(error), NO_SUPERVISOR) from None
     except client.ControlError as error:
@@ -201,7 +200,7 @@ def _ping(options: argparse.Namespace) -> int:
 
 
 def _kill(options: argparse.Namespace) -> int:
-    ask(options, "kill")
+    ask_at(socket_of(options), "kill", till_its_end=True)
     return 0
 
 

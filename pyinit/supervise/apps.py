@@ -413,8 +413,8 @@ KEYS = (
     Key("grace", DURATION, "8s", "from being asked to SIGKILL"),
     Key("restart", _choice("always", "on-failure", "never"), "always", "when it has ended by itself"),
     Key("leave_exit_codes", CODES, [], "exit statuses after which it is not started again"),
-    Key("min_uptime", LIMITED, "1s", "an end before this is a failed start"),
-    Key("max_restarts", COUNT, 16, "so many failed starts within `restart_window`, and it is given up"),
+    Key("min_uptime", LIMITED, "1s", "an instance that has lived for so long has started well"),
+    Key("max_restarts", COUNT, 16, "after so many restarts within `restart_window` an instance is given up"),
     Key("restart_window", DURATION, "5m", "see `max_restarts`"),
     Key("backoff_first", LIMITED, "100ms", "the pause before the second restart in a row (the first is immediate); "
         "each further one is longer"),

@@ -117,9 +117,16 @@ def connect(path: Path) -> socket.socket:
 
 
 def ask(
-    path: Path, request: Mapping[str, Any], tell: Callable[[dict[str, Any]], None] = lambda _: None
+    path: Path,
+    request: Mapping[str, Any],
+    tell: Callable[[dict[str, Any]], None] = lambda _: None,
+    *,
+    till_its_end: bool = False,
 ) -> dict[str, Any]:
-    """The last answer to a request; `tell` gets the events before it. Raises ControlError when it is a no."""
+    """The last answer to a request; `tell` gets the events before it. Raises ControlError when it is a no.
+
+    With `till_its_end` it waits for the supervisor's own end as well.
+    """
     with connect(path) as connection:
         try:
             connection.sendall(json.dumps(request).encode() + b"\n")
@@ -128,6 +135,8 @@ def ask(
                 if "event" in answer:
                     tell(answer)
                 elif answer.get("ok") is True:
+                    while till_its_end and connection.recv(1 << 16):
+                        pass
                     return dict(answer)
                 else:
                     raise ControlError(
