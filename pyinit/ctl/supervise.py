@@ -84,12 +84,12 @@ def socket_of(options: argparse.Namespace) -> Path:
     return named.absolute() if named else client.find(os.environ)
 
 
-def ask(options: argparse.Namespace, do: str, tell: Tell | None = None, **fields: object) -> Any:  # noqa: ANN401 (JSON)
+def ask(options: argparse.Namespace, do: str, tell: Tell | None = None, **fields: Any) -> Any:  # noqa: ANN401 (JSON)
     """The answer to a request. Raises CommandError."""
     return ask_at(socket_of(options), do, tell, **fields)
 
 
-def ask_at(path: Path, do: str, tell: Tell | None = None, *, till_its_end: bool = False, **fields: object) -> Any:  # noqa: ANN401 (JSON)
+def ask_at(path: Path, do: str, tell: Tell | None = None, *, till_its_end: bool = False, **fields: Any) -> Any:  # noqa: ANN401 (JSON)
     """The same of a socket."""
     try:
         return client.ask(path, {"do": do, **fields}, tell or show_event, till_its_end=till_its_end)
@@ -102,10 +102,9 @@ def ask_at(path: Path, do: str, tell: Tell | None = None, *, till_its_end: bool 
 
 
 def show_event(event: Mapping[str, Any]) -> None:
-    """A line about a worker on the way: `web 0: ready`."""
-    who = " ".join(str(event[key]) for key in ("name", "instance") if event.get(key) is not None)
-    what = event.get("message") or event["event"]
-    print(f"{who}: {what}" if who else what, flush=True)
+    """A line about a worker on the way: `web:0 is ready`."""
+    who = ":".join(str(event[key]) for key in ("name", "instance") if event.get(key) is not None)
+    print(event.get("message") or f"{who}: {event['event']}", flush=True)
 
 
 # --- words ---
