@@ -60,7 +60,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--logs",
         metavar="FOLDER",
         type=Path,
-        help="log files there for apps that name none, rotated at 10 MB (with --detach: /var/log/pyinit or ~/.local/state/pyinit)",
+        help="log files there for apps that name none, rotated at 10 MB (with --detach: /var/log/pyinit, or ~/.local/state/pyinit)",
     )
     _program_options(parser.add_argument_group("a program, with PM2's options"))
     parser.set_defaults(run=run)
@@ -369,10 +369,9 @@ def _detach(options: argparse.Namespace) -> int:
 
 
 def _log_folder() -> Path:
-    if os.geteuid() == 0:
-        return Path("/var/log/pyinit")
-    state = os.environ.get("XDG_STATE_HOME")
-    return Path(state) / "pyinit" if state else Path.home() / ".local/state/pyinit"
+    if state := os.environ.get("XDG_STATE_HOME"):
+        return Path(state) / "pyinit"
+    return Path("/var/log/pyinit") if os.geteuid() == 0 else Path.home() / ".local/state/pyinit"
 
 
 def _last_line(path: Path, begun: int) -> str:
