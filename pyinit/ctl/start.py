@@ -54,6 +54,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "target", nargs="*", metavar="FILE|PROGRAM|APP", help="without one: apps.toml or ecosystem.config.js"
     )
     parser.add_argument("-d", "--detach", action="store_true", help="return when the apps are ready")
+    parser.add_argument(
+        "--no-daemon", action="store_true", help=argparse.SUPPRESS
+    )  # PM2's word for what is the default here
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema of apps.toml, and end")
     _file_options(parser)
     parser.add_argument(
@@ -90,14 +93,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _file_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", metavar="NAME[,NAME]", help="only these apps of the file")
-    parser.add_argument(
-        "--env",
-        metavar="NAME",
-        default="",
-        help="with the variables that the file has for NAME (env_NAME, environments)",
-    )
-    supervise.add_update(parser)
+    supervise.add_file(parser)
     supervise.add_socket(parser)
 
 
@@ -151,6 +147,18 @@ def run_again(options: argparse.Namespace) -> int:
     return _apply(options, supervise.socket_of(options), _document(options))
 
 
+def act_on_file(options: argparse.Namespace) -> int:
+    """stop, restart, reload and delete of a file in an app's place. Raises CommandError."""
+    options.target, options.logs = options.app, None
+    document = _document(options)
+    socket = supervise.socket_of(options)
+    if options.word in ("restart", "reload"):
+        return _apply(options, socket, document)
+    names = [app["name"] for app in _spec(options, document, socket)["apps"]]
+    supervise.ask_at(socket, options.word, select=names)
+    return 0
+
+
 def run_convert(options: argparse.Namespace) -> int:
     """Write TOML."""
     try:
@@ -189,10 +197,10 @@ def _document(options: argparse.Namespace) -> apps.Document:
         if not options.target or source.is_apps_file(options.target[0]):
             path = Path(options.target[0]) if options.target else source.find(cwd)
             if len(options.target) > 1:
-                raise CommandError(f"start: one file at a time, not {' '.join(options.target)}", WRONG)
+                raise CommandError(f"one file at a time, not {' '.join(options.target)}", WRONG)
             if given or options.after:
                 words = ", ".join(sorted(given)) or "arguments"
-                raise CommandError(f"start: {words}: that is for a program; write it into {path}", WRONG)
+                raise CommandError(f"{words}: that is for a program; write it into {path}", WRONG)
             return source.read(path, cwd, warn, options.env)
         declared = [
             {**given, "script": script, **({"args": options.after} if options.after else {})}

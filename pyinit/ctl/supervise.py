@@ -14,18 +14,19 @@ from typing import Any
 from pyinit.ctl.errors import CommandError
 from pyinit.init import options as init_options
 from pyinit.init import signals
-from pyinit.supervise import client
+from pyinit.supervise import client, source
 
 NO_SUPERVISOR = 3
 """Exit status when nobody is there: "the program is not running", as init scripts say (LSB, "Init Script Actions")."""
 
 EPILOG = f"""\
-APP is an id, a name, a namespace, all, or /regex/ over names. exit status: 0 done; 1 it could not be done, stderr says why;
+APP is an id, a name, a namespace, all, /regex/ over names, or a file of apps. exit status: 0 done; 1 it could not be done, stderr says why;
 2 wrong usage; {NO_SUPERVISOR} there is no supervisor."""
 
 PLURAL = ("app", {"nargs": "+", "metavar": "APP", "help": "id, name, namespace, all or /regex/"})
 OPTIONAL = ("app", {"nargs": "*", "metavar": "APP", "help": "id, name, namespace, all or /regex/ (default: all)"})
-UPDATING = ("restart", "reload")
+ON_FILES = ("stop", "restart", "reload", "delete")
+"""PM2 takes a file in an app's place: restart and reload start what is not running yet, the other two mean the apps named in it."""
 
 Tell = Callable[[dict[str, Any]], None]
 Argument = tuple[str | tuple[str, ...], Mapping[str, Any]]
@@ -55,8 +56,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         )
         for names, settings in word.arguments:
             parser.add_argument(*([names] if isinstance(names, str) else names), **settings)
-        if word.name in UPDATING:
-            add_update(parser)
+        if word.name in ON_FILES:
+            add_file(parser)
         add_socket(parser)
         parser.set_defaults(run=word.run, word=word.name)
 
@@ -71,17 +72,22 @@ def add_socket(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_update(parser: argparse.ArgumentParser) -> None:
-    """The option of PM2's."""
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """What belongs to a file of apps."""
+    parser.add_argument("--only", metavar="NAME[,NAME]", help="only these apps of a file")
+    parser.add_argument("--env", metavar="NAME", default="", help="with the variables that a file has for NAME")
     parser.add_argument(
         "-a", "--update-env", action="store_true", help="with this command's environment in addition to the one it has"
     )
 
 
 def socket_of(options: argparse.Namespace) -> Path:
-    """The socket that is meant."""
+    """The socket that is meant. Raises CommandError."""
     named: Path | None = options.socket
-    return named.absolute() if named else client.find(os.environ)
+    try:
+        return named.absolute() if named else client.find(os.environ)
+    except client.NoSupervisorError as error:
+        raise CommandError(str(error), NO_SUPERVISOR) from None
 
 
 def ask(options: argparse.Namespace, do: str, tell: Tell | None = None, **fields: Any) -> Any:  # noqa: ANN401 (JSON)
@@ -111,7 +117,13 @@ def show_event(event: Mapping[str, Any]) -> None:
 
 
 def _act(options: argparse.Namespace) -> int:
-    """stop, restart, reload, delete, reset, flush: the selected, events as they come."""
+    """stop, restart, reload, delete, reset, flush: the selected, events as they come. PM2 takes a file for an app as well."""
+    if any(source.is_apps_file(word) for word in options.app):
+        if options.word not in ON_FILES:
+            raise CommandError(f"{options.word}: name an app: a file is taken by {', '.join(ON_FILES)} alone", 2)
+        from pyinit.ctl import start  # noqa: PLC0415 - which imports this module
+
+        return start.act_on_file(options)
     more: dict[str, Any] = {"environment": dict(os.environ)} if getattr(options, "update_env", False) else {}
     ask(options, options.word, select=options.app or ["all"], **more)
     return 0
@@ -162,7 +174,7 @@ def _logs(options: argparse.Namespace) -> int:
             show,
             select=options.app or ["all"],
             lines=options.lines,
-            follow=options.follow,
+            follow=options.follow and not options.nostream,
             stream=stream,
         )
     except CommandError as error:
@@ -220,6 +232,7 @@ WORDS = (
         (("-n", "--lines"), {"metavar": "N", "type": int, "default": 15, "help": "how many lines of each (15)"}),
         ("--err", {"action": "store_true", "help": "of stderr alone"}),
         ("--out", {"action": "store_true", "help": "of stdout alone"}),
+        ("--nostream", {"action": "store_true", "help": "as without -f (PM2's word)"}),
     ]),
     Word("flush", "empty the log files of apps", _act, [OPTIONAL]),
     Word("reset", "count restarts from 0 again", _act, [OPTIONAL]),

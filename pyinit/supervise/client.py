@@ -57,13 +57,22 @@ def trouble(folder: Path, uid: int) -> str:
 
 
 def find(environ: Mapping[str, str]) -> Path:
-    """The socket that is there, or else the first place where one would be."""
+    """The socket that is there, or else the first place where one would be. Raises NoSupervisorError where only others' are."""
     uid = os.geteuid()
     places = candidates(environ, uid)
-    for path in places:
-        if path.is_socket() and not trouble(path.parent, uid):
+    if VARIABLE in environ:
+        return places[0]
+    doubts = {path: trouble(path.parent, uid) for path in places if path.is_socket()}
+    for path, doubt in doubts.items():
+        if not doubt:
             return path
-    return places[0]
+    for path in places:
+        if path not in doubts:
+            return path
+    reasons = ", ".join(f"{path.parent} ({doubt})" for path, doubt in doubts.items())
+    raise NoSupervisorError(
+        f"there is no supervisor of yours: not trusted are {reasons}; name its socket with --socket"
+    )
 
 
 def make_place(environ: Mapping[str, str]) -> Path:

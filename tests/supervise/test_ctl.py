@@ -77,9 +77,9 @@ class Ctl:
         return out
 
     def jlist(self) -> list[dict[str, object]]:
-        """The workers."""
+        """The workers, without those whose place another one has taken."""
         found: list[dict[str, object]] = json.loads(self.good("jlist"))
-        return found
+        return [one for one in found if not one["leaving"]]
 
     def close(self) -> None:
         """Whatever was started is gone."""
@@ -197,10 +197,15 @@ def test_workers_have_the_dispositions_that_were_given(two: Ctl) -> None:
             ["start", "apps.toml", "-i", "2"],
             "[apps.a]\ncommand = 'x'\n",
             2,
-            "start: instances: that is for a program; write it into apps.toml",
+            "pyinitctl: instances: that is for a program; write it into apps.toml",
         ),
-        (["start", "apps.toml", "--", "x"], "[apps.a]\ncommand = 'x'\n", 2, "start: arguments: that is for a program"),
-        (["start", "a.toml", "b.toml"], None, 2, "start: one file at a time, not a.toml b.toml"),
+        (
+            ["start", "apps.toml", "--", "x"],
+            "[apps.a]\ncommand = 'x'\n",
+            2,
+            "pyinitctl: arguments: that is for a program",
+        ),
+        (["start", "a.toml", "b.toml"], None, 2, "pyinitctl: one file at a time, not a.toml b.toml"),
         (
             ["start", "--socket", "/nowhere/a/b"],
             "[apps.a]\ncommand = 'x'\n",
@@ -256,7 +261,7 @@ def test_detach_of_an_app_that_does_not_get_ready(ctl: Ctl) -> None:
     assert run.process.wait(30) == 1, run
     assert "pyinitctl: " in run.err
     assert "bad" in run.err
-    ctl.good("kill")
+    until(lambda: ctl("ping")[0] == 3, 20, "the end of a supervisor that has nothing left to run")
 
 
 # --- the words ---
@@ -322,7 +327,7 @@ def test_scale(two: Ctl) -> None:
     """To a number, or by one."""
     for to, count in (("4", 4), ("-1", 3), ("+1", 4), ("1", 1)):
         two.good("scale", "web", to)
-        assert len([one for one in two.jlist() if one["name"] == "web" and not one["leaving"]]) == count
+        assert len([one for one in two.jlist() if one["name"] == "web"]) == count
 
 
 def test_signals(two: Ctl) -> None:
@@ -373,8 +378,8 @@ def test_reset_and_flush(two: Ctl) -> None:
 
 def test_a_program_joins_the_ones_that_run(two: Ctl) -> None:
     """`start` with a supervisor there adds to it."""
-    two.good("start", "sleeper.py", "--name", "more", "-i", "2", "--interpreter", sys.executable, "--min-uptime", "100")
-    assert [one["name"] for one in two.jlist()] == ["web", "web", "mail", "more", "more"]
+    two.good("start", "sleeper.py", "--name", "more", "--interpreter", sys.executable, "--min-uptime", "100")
+    assert [one["name"] for one in two.jlist()] == ["web", "web", "mail", "more"]
 
 
 def test_start_or_reload(two: Ctl) -> None:
@@ -393,6 +398,22 @@ def test_start_or_reload(two: Ctl) -> None:
     assert (status, err.count("\n")) == (1, 1)
     assert "line 3: web: there is no key 'instance'; write instances" in err
     assert [one["pid"] for one in two.jlist()] == [one["pid"] for one in after]
+
+
+def test_a_file_in_an_app_s_place(two: Ctl) -> None:
+    """As PM2 takes it: reload and restart start what is new, stop and delete mean the apps named in it."""
+    two.good("delete", "mail")
+    two.good("reload", "apps.toml")
+    assert [one["name"] for one in two.jlist()] == ["web", "web", "mail"]
+    two.good("stop", "apps.toml", "--only", "web")
+    assert [one["state"] for one in two.jlist()] == ["stopped", "stopped", "ready"]
+    two.good("restart", "apps.toml")
+    assert {one["state"] for one in two.jlist()} == {"ready"}
+    status, _, err = two("reset", "apps.toml")
+    assert (status, err) == (
+        2,
+        "pyinitctl: reset: name an app: a file is taken by stop, restart, reload, delete alone\n",
+    )
 
 
 @pytest.mark.parametrize(
