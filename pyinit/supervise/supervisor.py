@@ -623,8 +623,9 @@ class Supervisor:
         if events & WRITE:
             client.flush()
         if events & READ:
-            for request in client.receive():
-                self._answer_to(client, request)
+            client.receive()
+        while (request := client.next()) is not None:
+            self._answer_to(client, request)
         self._look_after(client)
 
     def _look_after(self, client: "Client") -> None:
@@ -635,7 +636,7 @@ class Supervisor:
             self.unwatch(client.socket)
             client.socket.close()
         else:
-            events = READ | (WRITE if client.outgoing else 0)
+            events = WRITE if client.outgoing else READ
             self.watch(client.socket, events, lambda events: self._served(client, events))
 
     def tell(self, client: "Client", line: "dict[str, Any]") -> None:
