@@ -94,7 +94,7 @@ def _become(
         if b"LISTEN_FDS" in environ:
             environ[b"LISTEN_PID"] = pid
         step = b"descriptors"
-        _hand_over(descriptors, writer)
+        writer = _hand_over(descriptors, writer)
         for number in signals.ALL:
             _signal.signal(number, _signal.SIG_DFL)
         uid, gid = user
@@ -120,20 +120,19 @@ def _become(
         os._exit(125)
 
 
-def _hand_over(descriptors: "Mapping[int, int]", writer: int) -> None:
-    """Each descriptor under its number in the program. First all out of the way: one's source may be another's target."""
+def _hand_over(descriptors: "Mapping[int, int]", writer: int) -> int:
+    """Each descriptor under its number in the program. First all out of the way: one's source may be another's target.
+
+    Gives the number under which `writer` is open afterwards.
+    """
     import fcntl
 
     lowest = max(descriptors, default=2) + 1
-    if writer < lowest:
-        # the same description under a number that is not in the way; the old one goes with exec, or is overwritten
-        moved = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, lowest)
-        os.close(writer)
-        lowest = moved + 1
-        os.dup2(moved, writer, inheritable=False)
+    writer = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, lowest)
     away = {target: fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, lowest) for target, source in descriptors.items()}
     for target, source in away.items():
         os.dup2(source, target, inheritable=True)
+    return writer
 
 
 # --- those who descend from a worker ---

@@ -150,6 +150,8 @@ def _ready(value: "Any") -> "dict[str, Any]":
     wanted = READY[value["kind"]]
     if set(value) != {"kind", *wanted} or any(type(value[key]) is not wanted[key] for key in wanted):
         raise ValueError
+    if value["kind"] == HTTP and not value["url"].startswith("http://"):
+        raise ValueError
     if value["kind"] == DESCRIPTOR and not 3 <= value["number"] < 256:
         raise ValueError
     return value
