@@ -96,7 +96,8 @@ def _become(
         step = b"descriptors"
         writer = _hand_over(descriptors, writer)
         for number in signals.ALL:
-            _signal.signal(number, _signal.SIG_DFL)
+            if number not in (signals.KILL, signals.STOP):
+                _signal.signal(number, _signal.SIG_DFL)
         uid, gid = user
         if gid is not None:
             step, what = b"gid", b"%d" % gid
