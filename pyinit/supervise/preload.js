@@ -48,7 +48,7 @@ function shareSockets() {
   const answers = new Map(); // a request's number -> what to do with the answer
   const servers = new Map(); // server -> where it listens, for those with a socket of the supervisor's, until they are closed
   const sessions = new Set(); // HTTP/2
-  const wantsItsOwn = new WeakMap(); // server -> whether its listen() asked for a socket that is not shared
+  const attempts = new WeakMap(); // server -> its last listen(), until it is closed
   let requests = 0;
   let draining = false;
   let alive = null; // what keeps the event loop going while draining
@@ -84,12 +84,15 @@ function shareSockets() {
 
   // --- listening ---
 
-  const { listen, _listen2: setUp } = net.Server.prototype;
+  const { listen, close, _listen2: setUp } = net.Server.prototype;
 
   net.Server.prototype.listen = function (...args) {
-    const options = args[0];
-    wantsItsOwn.set(this, options !== null && typeof options === 'object' && Boolean(options.exclusive || options.reusePort));
+    attempts.set(this, { isOwn: Boolean(args[0]?.exclusive || args[0]?.reusePort) });
     return Reflect.apply(listen, this, args);
+  };
+  net.Server.prototype.close = function (...args) {
+    attempts.delete(this);
+    return Reflect.apply(close, this, args);
   };
 
   // Every listen() ends here, its arguments in order and the host resolved; Node's source keeps the name for those who wrap it.
@@ -98,13 +101,13 @@ function shareSockets() {
       Reflect.apply(setUp, this, [address, port, type, backlog, fd, flags]);
       if (this._handle) tell('listening', { host: address, port, shared: isShared });
     };
-    if (this._handle || typeof fd === 'number' || !(port > 0) || wantsItsOwn.get(this) || !process.connected) return goOn(false);
+    const attempt = attempts.get(this);
+    if (this._handle || typeof fd === 'number' || !(port > 0) || attempt?.isOwn || !process.connected) return goOn(false);
 
     const where = `${address} ${port}`;
-    const attempt = this._listeningId; // another one after each listen() and close()
     ask({ host: address, port, backlog, only6: Boolean(flags & 1) }, (message, handle) => {
       const isTaken = () => [...servers].some(([server, other]) => other === where && server.listening);
-      if (attempt !== this._listeningId || this._handle) {
+      if (attempts.get(this) !== attempt) {
         if (handle) handle.close();
       } else if (!handle) {
         this.emit('error', failure(message.errno, message.host, port));
@@ -219,12 +222,15 @@ function shareSockets() {
   // --- the program's own workers ---
 
   const { fork } = cluster;
+  let isWarned = false;
   cluster.fork = function (...args) {
-    cluster.fork = fork;
-    warn(
-      `this program starts workers of its own (cluster.fork) and is itself one of pyinitctl's: that makes more processes than asked for, ` +
-        'and pyinitctl cannot drain them; leave that part out, or set instances = 1'
-    );
+    if (!isWarned) {
+      isWarned = true;
+      warn(
+        "this program starts workers of its own (cluster.fork) and is itself one of pyinitctl's: that makes more processes than " +
+          'asked for, and pyinitctl cannot drain them; leave that part out, or set instances = 1'
+      );
+    }
     return Reflect.apply(fork, this, args);
   };
   require('module').syncBuiltinESMExports(); // for `import { fork } from 'cluster'`
@@ -278,8 +284,11 @@ function outliveTheSupervisor() {
     process.removeListener('SIGTERM', onTerm);
     process.kill(process.pid, 'SIGTERM'); // the default
   }
+  function giveWay() {
+    if (process.listenerCount('SIGTERM') > 1) process.removeListener('SIGTERM', onTerm);
+  }
   process.on('newListener', (name, listener) => {
     if (name === 'SIGINT' && !process.listenerCount('SIGTERM')) process.on('SIGTERM', onTerm);
-    else if (name === 'SIGTERM' && listener !== onTerm) process.removeListener('SIGTERM', onTerm);
+    else if (name === 'SIGTERM' && listener !== onTerm) process.nextTick(giveWay); // Node stops watching a signal without listeners
   });
 }
