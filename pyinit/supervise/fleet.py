@@ -164,7 +164,7 @@ class Job:
 
     def __init__(self, fleet: "Fleet", client: "Client | None", word: str) -> None:
         self.fleet: Final = fleet
-        self.client: Final = client
+        self.client = client
         self.word: Final = word
         self.is_done = False
 
@@ -624,6 +624,20 @@ class Fleet:
                     f"{word}: {name} is ready when its address answers ({kind}), which two cannot both have; restart it"
                 )
         return self._go(Reload(self, client, word, places), now)
+
+    def recycle(self, worker: Worker, why: str, now: float) -> None:
+        """Replace one worker, for a reason of our own; as soon as nothing else is going on with its app."""
+        if self.closing is not None or worker.place.worker is not worker or self._busy("", worker.app):
+            return
+        self.actions.append((SAY, "recycle", why, worker))
+        if self.reload(None, [str(worker.id)], now, "recycle"):
+            self._step(worker, (machine.AGAIN, worker.spec.grace), now)
+
+    def hung_up(self, client: "Client") -> None:
+        """Whoever waited for a job has gone: the job goes on."""
+        for job in self.jobs:
+            if job.client is client:
+                job.client = None
 
     def scale(self, client: "Client | None", selectors: "Sequence[str]", to: str, now: float) -> str:
         """More or fewer instances."""

@@ -305,15 +305,19 @@ class Stream:
         self.part = b""
         """The beginning of a line whose end has not come."""
         self.is_continued = False
+        self.has_more = False
+        """Whether the last read found something, so that there may be more."""
 
     def read(self) -> "bytes | None":
         """Whole lines; empty where none is complete; None at the end, when everything has been given."""
         try:
             data = os.read(self.fd, READ)
         except (BlockingIOError, InterruptedError):
+            self.has_more = False
             return b""
         except OSError:
             data = b""
+        self.has_more = True
         if not data:
             rest, self.part = self.part, b""
             if not rest:
@@ -340,40 +344,55 @@ class Stream:
         return lines
 
 
-class Output:
-    """What one worker says: from its streams to the sinks of its app."""
+class Recent:
+    """The last lines of one place, whichever processes said them."""
 
-    def __init__(self, name: str, instance: int, logs: "Logs", form: str, console: Console) -> None:
+    def __init__(self) -> None:
+        self._pieces: list[tuple[str, bytes]] = []
+        self._size = 0
+
+    def add(self, stream: str, lines: bytes) -> None:
+        if len(lines) > RECENT:
+            lines = lines[lines.find(b"\n", len(lines) - RECENT - 1) + 1 :]
+        self._pieces.append((stream, lines))
+        self._size += len(lines)
+        while self._size > RECENT and len(self._pieces) > 1:
+            self._size -= len(self._pieces.pop(0)[1])
+
+    def last(self, number: int, stream: "str | None") -> "list[tuple[str, str]]":
+        """At most so many lines, as far as they are kept; each with its stream."""
+        found = [(name, line) for name, lines in self._pieces if stream in (None, name) for line in texts(lines)]
+        return found[-number:] if number > 0 else []
+
+
+class Output:
+    """What one process says: from its streams to the sinks of its app."""
+
+    def __init__(self, name: str, instance: int, logs: "Logs", form: str, console: Console, recent: Recent) -> None:
         self.name: Final = name
         self.instance: Final = instance
         self.logs: Final = logs
         self.form: Final = form
         """Of the console's lines."""
         self.console: Final = console
+        self.recent: Final = recent
         self.files: Final[dict[str, list[LogFile]]] = {STDOUT: [], STDERR: []}
+        self.to_console: Final = {STDOUT: True, STDERR: True}
         self.streams: Final[list[Stream]] = []
-        self.recent: Final[list[tuple[str, bytes]]] = []
-        self.recent_size = 0
         self.listeners: Final[list[Callable[[str, bytes], None]]] = []
         """Who else is to get each piece: a readiness pattern, `logs -f`."""
-        self.to_console: Final = {STDOUT: True, STDERR: True}
 
     def take(self, stream: str, lines: bytes) -> None:
         """Lines of one stream, to wherever they belong."""
-        self._remember(stream, lines)
+        self.recent.add(stream, lines)
         for listener in list(self.listeners):
             listener(stream, lines)
-        if self.logs.off:
-            return
         files = self.files[stream]
         if files:
-            plain = (
-                lines
-                if self.logs.form != JSON_FORM and self.logs.timestamp is None
-                else b"".join(self._for_file(stream, lines))
-            )
+            is_plain = self.logs.form != JSON_FORM and self.logs.timestamp is None
+            data = lines if is_plain else b"".join(self._for_file(stream, lines))
             for file in files:
-                file.put(plain)
+                file.put(data)
         if self.to_console[stream]:
             data = b"".join(self._for_console(stream, lines))
             if self.console.is_full and self.logs.full == DROP:
@@ -384,13 +403,7 @@ class Output:
     @property
     def must_wait(self) -> bool:
         """Whether nothing more is to be read for now."""
-        return self.console.is_full and self.logs.full != DROP and not self.logs.off and any(self.to_console.values())
-
-    def _remember(self, stream: str, lines: bytes) -> None:
-        self.recent.append((stream, lines[-RECENT:]))
-        self.recent_size += min(len(lines), RECENT)
-        while self.recent_size > RECENT and len(self.recent) > 1:
-            self.recent_size -= len(self.recent.pop(0)[1])
+        return self.console.is_full and self.logs.full != DROP and any(self.to_console.values())
 
     def _for_console(self, stream: str, lines: bytes) -> "Iterator[bytes]":
         if self.form == JSON_FORM:
@@ -412,15 +425,10 @@ class Output:
             text = line[:-1].decode("utf-8", "backslashreplace")
             yield f'{head},"message":{json(text)}}}\n'.encode("utf-8", "backslashreplace")
 
-    def last(self, number: int, stream: "str | None") -> "list[tuple[str, str]]":
-        """The last lines, as far as they are kept."""
-        found = [
-            (name, line[:-1].decode("utf-8", "backslashreplace"))
-            for name, lines in self.recent
-            if stream in (None, name)
-            for line in _lines(lines)
-        ]
-        return found[-number:] if number > 0 else []
+
+def texts(lines: bytes) -> "list[str]":
+    """Lines for people, without their ends."""
+    return [line[:-1].decode("utf-8", "backslashreplace") for line in _lines(lines)]
 
 
 def _prefixed(prefix: bytes, lines: bytes) -> bytes:

@@ -95,6 +95,7 @@ def _become(
             environ[b"LISTEN_PID"] = pid
         step = b"descriptors"
         writer = _hand_over(descriptors, writer)
+        step = b"signals"
         for number in signals.ALL:
             if number not in (signals.KILL, signals.STOP):
                 _signal.signal(number, _signal.SIG_DFL)
@@ -189,6 +190,14 @@ def send(p: Process, number: int) -> bool:
     finally:
         if fd >= 0:
             os.close(fd)
+
+
+def signal_child(pid: int, number: int) -> None:
+    """A signal to a child that has not been reaped, so that the number cannot be another's."""
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass  # a zombie that is reaped next, or of a user whom we may not signal
 
 
 def send_all(look: "Callable[[], list[Process]]", number: int) -> int:

@@ -45,10 +45,10 @@ class Descriptor:
         self.fd, self.theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self.theirs, True)
 
-    def started(self) -> None:
-        """The worker has its end."""
-        os.close(self.theirs)
-        self.theirs = -1
+    def give(self) -> int:
+        """The worker's end, which is the caller's to close from now on."""
+        theirs, self.theirs = self.theirs, -1
+        return theirs
 
     def seen(self) -> "bool | None":
         """Whether the newline has come; None where none will: it was closed."""

@@ -152,6 +152,13 @@ def _ready(value: "Any") -> "dict[str, Any]":
         raise ValueError
     if value["kind"] == HTTP and not value["url"].startswith("http://"):
         raise ValueError
+    if value["kind"] == LOG:
+        import re
+
+        try:
+            re.compile(value["pattern"].encode())
+        except re.error:
+            raise ValueError from None
     if value["kind"] == DESCRIPTOR and not 3 <= value["number"] < 256:
         raise ValueError
     return value
@@ -310,7 +317,7 @@ class Spec:
 
     def __init__(self, apps: "list[App]", stop_budget: float, control: str, log_form: str) -> None:
         self.apps: Final = apps
-        self.stop_budget: Final = stop_budget
+        self.stop_budget = stop_budget
         self.control: Final = control
         self.log_form: Final = log_form
 
