@@ -11,6 +11,7 @@
 
 const CMD = 'NODE_PYINIT'; // the prefix keeps a message from the program's own 'message' event (documented with process.send)
 const COUNT_EVERY = 20; // ms between two looks at the connections that are left
+const ROUND_TRIP = 250; // ms, at most
 const FOR_EVER = 2 ** 31 - 1; // the longest timer there is: for one that is there only to keep the event loop alive
 
 if (require('worker_threads').isMainThread) begin(); // a thread is given --require too, but neither the channel nor signals
@@ -197,11 +198,14 @@ function shareSockets() {
     if (draining) goAway(session);
   }
 
-  // RFC 9113, 6.8: first a GOAWAY that refuses nothing, and after a round trip the one that says which stream was the last.
+  // RFC 9113, 6.8: first a GOAWAY that refuses nothing, and after a round trip the one that says which stream was the last. A peer
+  // with nothing to wait for may have fallen silent at the first (nghttp2 has).
   function goAway(session) {
     if (session.closed || session.destroyed) return;
-    session.goaway(0, FOR_EVER);
-    if (!session.ping(() => session.close())) session.close();
+    const close = () => session.close();
+    session.goaway(0, 2 ** 31 - 1);
+    session.ping(close);
+    setTimeout(close, ROUND_TRIP).unref();
   }
 
   // Every answer of HTTP/1 passes through writeHead with its headers, whatever the program or a framework does to them.

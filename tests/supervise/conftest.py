@@ -75,7 +75,7 @@ def any_node(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def workers() -> Iterator[Make]:
-    """Makes a supervisor that decides nothing: workers(NODE)."""
+    """A supervisor that decides nothing, made for some Node."""
     made = []
 
     def make(node: str, listen: Listen | None = None) -> Workers:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import pyinit.supervise.channel
-from pyinit.supervise.channel import LISTENING, MESSAGE
+from pyinit.supervise.channel import LISTENING
 from support import processes
 from support.waiting import until
-from support.workers import Listen, Worker, Workers, free_port
+from support.workers import Worker, Workers, free_port
 
 Make = Callable[..., Workers]
 PROGRAMS = Path(__file__).parent / "programs"
@@ -77,11 +76,11 @@ def each_serves(workers: list[Worker], ask: Callable[[], str]) -> None:
                 other.signal(signal.SIGCONT)
 
 
-def two(app: Workers, *words: str, listening: int = 1, **variables: str) -> list[Worker]:
+def two(app: Workers, *words: str, listening: int = 1, variables: dict[str, str] | None = None) -> list[Worker]:
     """Two workers of one program, each with so many shared servers."""
-    pair = [app.start(*words, **variables) for _ in range(2)]
+    pair = [app.start(*words, variables=variables) for _ in range(2)]
     for worker in pair:
-        worker.await_(lambda worker=worker: len(worker.heard(LISTENING)) >= listening, "its servers")
+        worker.await_count(LISTENING, listening)
         assert all(value["shared"] for value in worker.heard(LISTENING))
     return pair
 
@@ -108,7 +107,7 @@ def test_plain_tcp(any_node: str, workers: Make) -> None:
 
 def test_https(any_node: str, workers: Make, certificate: dict[str, str]) -> None:
     port = free_port()
-    pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), "https", str(port), **certificate)
+    pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), "https", str(port), variables=certificate)
     each_serves(pair, lambda: get_secure(port))
 
 
@@ -116,7 +115,7 @@ def test_https(any_node: str, workers: Make, certificate: dict[str, str]) -> Non
 def test_http2(shape: str, any_node: str, workers: Make, certificate: dict[str, str]) -> None:
     """With TLS and without."""
     port = free_port()
-    pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), shape, str(port), **certificate)
+    pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), shape, str(port), variables=certificate)
     url = f"{'https' if shape == 'h2' else 'http'}://127.0.0.1:{port}"
     ask = [any_node, str(PROGRAMS / "ask.js"), url]
     each_serves(pair, lambda: subprocess.run(ask, check=True, capture_output=True, text=True, timeout=30).stdout)
@@ -126,7 +125,7 @@ def test_http2(shape: str, any_node: str, workers: Make, certificate: dict[str, 
 def test_frameworks(shape: str, any_node: str, workers: Make, npm: Path) -> None:
     """As npm brings them."""
     port = free_port()
-    pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), shape, str(port), NODE_PATH=str(npm))
+    pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), shape, str(port), variables={"NODE_PATH": str(npm)})
     each_serves(pair, lambda: get(port))
 
 

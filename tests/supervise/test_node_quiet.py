@@ -17,7 +17,7 @@ import pytest
 from pyinit.supervise import channel
 from pyinit.supervise.channel import LISTEN, LISTENING, MESSAGE
 from support import processes
-from support.workers import CHANNEL, Listen, Worker, Workers, free_port
+from support.workers import CHANNEL, Worker, Workers, free_port, listener
 
 Make = Callable[..., Workers]
 
@@ -184,7 +184,7 @@ def test_nothing_in_options_and_arguments(any_node: str, workers: Make) -> None:
 
 
 def test_options_of_the_user_stay(any_node: str, workers: Make) -> None:
-    worker = workers(any_node).start("-p", SHOWS_ITSELF, NODE_OPTIONS="--no-warnings  --title=shop")
+    worker = workers(any_node).start("-p", SHOWS_ITSELF, variables={"NODE_OPTIONS": "--no-warnings  --title=shop"})
     assert worker.wait() == 0
     assert json.loads(worker.out)[0] == "--no-warnings  --title=shop"
 
@@ -231,19 +231,9 @@ def test_its_own_child_is_a_plain_one(any_node: str, workers: Make, tmp_path: Pa
     assert (told["options"], told["exec"], told["loaded"]) == (None, [], 1)
     ours = processes.descriptors(worker.pid)
     inherited = set(processes.descriptors(told["pid"]).values()) & {ours[CHANNEL]}
-    shared = [what for what in ours.values() if what == listening_socket(port)]
+    shared = [what for what in ours.values() if what == listener(port)]
     assert shared
     assert not inherited | (set(processes.descriptors(told["pid"]).values()) & set(shared))
-
-
-def listening_socket(port: int) -> str:
-    """The socket that listens on a port, as /proc names it."""
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and int(fields[1].split(":")[1], 16) == port:
-                return f"socket:[{fields[9]}]"
-    raise AssertionError(f"nobody listens on {port}")
 
 
 def test_thread_is_left_alone(any_node: str, workers: Make) -> None:
@@ -362,7 +352,7 @@ def test_signal_exit_is_not_confused(node: str, workers: Make, npm: Path) -> Non
         setInterval(() => {}, 1e6);
         console.log('up');
         """,
-        NODE_PATH=str(npm),
+        variables={"NODE_PATH": str(npm)},
     )
     worker.await_line("up")
     worker.signal(signal.SIGTERM)

@@ -60,6 +60,10 @@ class Worker:
             lambda: [heard for heard in self.heard(word) if value in (None, heard)] or None, f"{word} {value or ''}"
         )[0]
 
+    def await_count(self, word: str, count: int) -> None:
+        """Wait for so many events of a kind."""
+        self.await_(lambda: len(self.heard(word)) >= count, f"{count} of {word}")
+
     def await_line(self, text: str) -> str:
         """Wait until it has written a line that begins so, and return what follows."""
         found = self.await_(
@@ -109,11 +113,17 @@ class Workers:
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
-    def start(self, *words: str, command: tuple[str, ...] = (), preload: bool = True, **variables: str) -> Worker:
+    def start(
+        self,
+        *words: str,
+        command: tuple[str, ...] = (),
+        preload: bool = True,
+        variables: dict[str, str] | None = None,
+    ) -> Worker:
         """Start a worker: Node with these arguments, unless there is a command."""
         with self._lock:
             line, theirs = Channel.pair()
-            environment = {"PATH": os.environ["PATH"], **variables}
+            environment = {"PATH": os.environ["PATH"], **(variables or {})}
             if preload:
                 environment = channel.variables(environment, CHANNEL, preload=True)
             file = tempfile.NamedTemporaryFile(prefix="worker-", suffix=".out")  # noqa: SIM115
@@ -171,3 +181,13 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET6) as one:
         one.bind(("::", 0))
         return int(one.getsockname()[1])
+
+
+def listener(port: int) -> str:
+    """The socket that listens on a port, by the name that /proc gives it."""
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and int(fields[1].split(":")[1], 16) == port:
+                return f"socket:[{fields[9]}]"
+    raise AssertionError(f"nobody listens on {port}")
