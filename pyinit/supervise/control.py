@@ -38,10 +38,10 @@ class Client:
         connection.setblocking(False)
         self.socket: Final = connection
         self.incoming = b""
+        self.requests: Final[list[Any]] = []
+        """What has come whole and is not answered: one that does not read its answers gets no more."""
         self.outgoing = b""
         self.is_gone = False
-        self.is_slow = False
-        """It did not read, and what it was to get is lost."""
 
     def refusal(self) -> str:
         """Why this user may not speak here; empty where it may."""
@@ -50,30 +50,33 @@ class Client:
             return ""
         return f"UID {uid} may not control this supervisor, which runs as UID {os.geteuid()}; use that user, or root"
 
-    def receive(self) -> "list[Any]":
-        """The requests that have come whole; ValueError's words instead of one that is no JSON object."""
+    def receive(self) -> None:
+        """The requests that have come whole, into `requests`; words instead of one that is no JSON object."""
         try:
             data = self.socket.recv(65536)
         except (BlockingIOError, InterruptedError):
-            return []
+            return
         except OSError:
             data = b""
         if not data:
             self.is_gone = True
-            return []
+            return
         self.incoming += data
         *lines, self.incoming = self.incoming.split(b"\n")
         if len(self.incoming) > LONGEST:
             self.is_gone = True
-            return []
-        return [_request(line) for line in lines if line.strip()]
+        self.requests.extend(_request(line) for line in lines if line.strip())
+
+    def next(self) -> "Any":
+        """A request to be answered now, None where there is none."""
+        return self.requests.pop(0) if self.requests and not self.outgoing and not self.is_gone else None
 
     def send(self, what: "dict[str, Any]") -> None:
         """A line to the client, kept where it does not read now."""
         self.outgoing += json.dumps(what, separators=(",", ":")).encode() + b"\n"
         self.flush()
         if len(self.outgoing) > PATIENCE:
-            self.is_slow = self.is_gone = True
+            self.is_gone = True
 
     def flush(self) -> None:
         """Send what can be sent now."""
@@ -91,6 +94,6 @@ class Client:
 def _request(line: bytes) -> "Any":
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"this is no JSON ({error}): {line[:80]!r}"
     return value if isinstance(value, dict) else f"a request is a JSON object, and this is none: {line[:80]!r}"

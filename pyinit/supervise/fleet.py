@@ -393,10 +393,10 @@ class Fleet:
 
     def _add(self, app: "App") -> Group:
         group = self.groups[app.name] = Group(app)
-        self._grow(group, instances(group.count, self.cpus))
+        self.grow(group, instances(group.count, self.cpus))
         return group
 
-    def _grow(self, group: Group, number: int) -> "list[Worker]":
+    def grow(self, group: Group, number: int) -> "list[Worker]":
         """More places, with the lowest numbers that are free."""
         new = []
         while len(group.places) < number:
@@ -409,6 +409,14 @@ class Fleet:
             new.append(place.worker)
         group.places.sort(key=lambda place: place.instance)
         return new
+
+    def shrink(self, group: Group, number: int, now: float) -> "list[Worker]":
+        """Fewer places: those with the highest numbers go."""
+        going = [place.worker for place in group.places[number:]]
+        del group.places[number:]
+        for worker in going:
+            self.dismiss(worker, now)
+        return going
 
     def _worker(self, place: Place) -> Worker:
         group = place.app
@@ -530,7 +538,6 @@ class Fleet:
 
     def _follow_up(self, now: float) -> None:
         """After each event: who may start now, which jobs go on, whether it is all over."""
-        self.leaving = [worker for worker in self.leaving if not worker.is_over]
         if self.closing is None:
             self._release(now)
             for job in list(self.jobs):
@@ -539,6 +546,7 @@ class Fleet:
             self._end_by_itself(now)
         if self.closing is not None:
             self._close(now)
+        self.leaving = [worker for worker in self.leaving if not worker.is_over]
 
     def _release(self, now: float) -> None:
         for group in self.groups.values():
@@ -656,12 +664,8 @@ class Fleet:
         if number < 1:
             return f"scale: {group.spec.name} would have {number} instances; stop or delete it"
         group.count = "max" if to == "max" else number
-        going = []
-        for place in group.places[number:]:
-            going.append(place.worker)
-            self.dismiss(place.worker, now)
-        del group.places[number:]
-        coming = self._grow(group, number)
+        going = self.shrink(group, number, now)
+        coming = self.grow(group, number)
         job: Job = Departure(self, client, "scale", going)
         if coming:
             job = Arrival(self, client, "scale", coming, anew=False)
@@ -691,23 +695,16 @@ class Fleet:
         for app in apps:
             if app.name in self.groups and (error := self._busy("apply", self.groups[app.name])):
                 return error
-        reloaded, started = [], []
+        started: list[Worker] = []
+        changed = []
         for app in apps:
             if app.name not in self.groups:
                 started += self._hold(self._add(app))
-                continue
-            group = self.groups[app.name]
-            group.spec = app
-            group.count = app.instances
-            number = instances(group.count, self.cpus)
-            for place in group.places[number:]:
-                self.dismiss(place.worker, now)
-            del group.places[number:]
-            reloaded += group.places[:]
-            self._grow(group, number)
-            reloaded += [place for place in group.places if place not in reloaded]
+            else:
+                changed.append(Change(self, self.groups[app.name], app))
         jobs: list[Job] = [Arrival(self, None, "apply", started, anew=False)] if started else []
-        return self._go(Apply(self, client, [*jobs, Reload(self, None, "apply", reloaded)]), now)
+        places = [place for change in changed for place in change.places]
+        return self._go(Apply(self, client, [*jobs, Reload(self, None, "apply", places)], changed), now)
 
     def _refuse(self, word: str, selectors: "Sequence[str]", places: "Sequence[Place]") -> str:
         if self.closing is not None:
@@ -810,12 +807,37 @@ class Fleet:
                 self.status = 128 + signals.KILL if worker.killed else signals.exit_code(max(worker.life.status, 0))
 
 
+class Change:
+    """An app that is to be another one: what it was, and what follows once its workers are replaced, or cannot be."""
+
+    def __init__(self, fleet: Fleet, group: Group, spec: "App") -> None:
+        self.fleet: Final = fleet
+        self.group: Final = group
+        self.before: Final = (group.spec, group.count)
+        self.size: Final = len(group.places)
+        group.spec, group.count = spec, spec.instances
+        self.number: Final = instances(spec.instances, fleet.cpus)
+        fleet.grow(group, self.number)
+        self.places: Final = group.places[: self.number]
+
+    def complete(self, now: float) -> None:
+        """Those that are too many may go now."""
+        self.fleet.shrink(self.group, self.number, now)
+
+    def undo(self, now: float) -> None:
+        """Nobody runs with the new values: the old ones hold again."""
+        if not any(worker.spec is self.group.spec and worker.spawns for worker in self.group.workers):
+            self.group.spec, self.group.count = self.before
+            self.fleet.shrink(self.group, self.size, now)
+
+
 class Apply(Job):
     """Several jobs as one."""
 
-    def __init__(self, fleet: Fleet, client: "Client | None", jobs: "list[Job]") -> None:
+    def __init__(self, fleet: Fleet, client: "Client | None", jobs: "list[Job]", changes: "list[Change]") -> None:
         super().__init__(fleet, client, "apply")
         self.parts: Final = jobs
+        self.changes: Final = changes
         self.errors: Final[list[str]] = []
         for job in jobs:
             job.tell = self.tell  # type: ignore[method-assign]
@@ -830,19 +852,28 @@ class Apply(Job):
         return finish
 
     def concerns(self, group: Group) -> bool:
-        return any(job.concerns(group) for job in self.parts if not job.is_done)
+        return any(change.group is group for change in self.changes) or any(job.concerns(group) for job in self.parts)
 
     def look(self, now: float) -> None:
         for job in self.parts:
             if not job.is_done:
                 job.look(now)
         if all(job.is_done for job in self.parts):
+            self._conclude(now)
             self.finish("; ".join(self.errors))
+
+    def _conclude(self, now: float) -> None:
+        for change in self.changes:
+            if self.errors:
+                change.undo(now)
+            else:
+                change.complete(now)
 
     def cancel(self, now: float, why: str) -> None:
         for job in self.parts:
             if not job.is_done:
                 job.cancel(now, why)
+        self._conclude(now)
         super().cancel(now, why)
 
 

@@ -66,6 +66,9 @@ def spawn(
     if failure:
         os.waitpid(child, 0)
         what, number, file = failure.split(b" ", 2)
+        if what == b"exec" and int(number) == errno.EACCES and user[0] is not None:
+            text = f"cannot run {os.fsdecode(file)}: UID {user[0]} may not execute it, or not search a directory on the way"
+            raise StartError(program.NOT_EXECUTABLE << 8, text)
         if what == b"exec":
             status, text = program.explain(int(number), file, command, given)
             raise StartError(status << 8, text)

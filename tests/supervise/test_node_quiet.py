@@ -332,10 +332,8 @@ def test_program_that_ends_of_itself(any_node: str, workers: Make) -> None:
 def test_stops_as_it_would(any_node: str, workers: Make) -> None:
     """Without a listener a stop signal kills; a program that cleans up at SIGINT only dies of SIGTERM while the supervisor lives."""
     app = workers(any_node)
-    for listener, number in (("", signal.SIGTERM), ("", signal.SIGINT), ("SIGINT", signal.SIGTERM)):
-        code = (
-            f"if ('{listener}') process.on('{listener}', () => {{}}); setInterval(() => {{}}, 1e6); console.log('up');"
-        )
+    for heard, number in (("", signal.SIGTERM), ("", signal.SIGINT), ("SIGINT", signal.SIGTERM)):
+        code = f"if ('{heard}') process.on('{heard}', () => {{}}); setInterval(() => {{}}, 1e6); console.log('up');"
         worker = app.start("-e", code)
         worker.await_line("up")
         worker.signal(number)

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from pyinit.supervise import channel, process
 from pyinit.supervise.channel import Channel
@@ -163,7 +163,7 @@ class Workers:
         if worker.channel.ended:
             self._selector.unregister(worker.channel)
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
