@@ -1,5 +1,6 @@
 'use strict';
-// node load.js PORT keep|close [CONNECTIONS]: requests without a pause until there is something on stdin; then one line of JSON.
+// node load.js PORT keep|close [CONNECTIONS]: requests without a pause. To a number on stdin it answers with a line as soon as it has
+// had so many answers more; at the end of stdin it stops, and prints one line of JSON.
 //
 // keep: each connection is used until an answer says close; close: a connection for each request. Whatever is not a whole answer is a
 // failure. A connection that ended between two requests is none of the server's fault: it is what `Connection: close` avoids, so it is
@@ -9,6 +10,7 @@ const net = require('node:net');
 const [port, way, connections = '20'] = process.argv.slice(2);
 const result = { answers: 0, closing: 0, connections: 0, failures: [], by: {} };
 let isOver = false;
+let next = 0; // how many answers to say so at
 let running = Number(connections);
 
 function open() {
@@ -36,6 +38,7 @@ function open() {
     if (!text.startsWith('HTTP/1.1 200')) fail(text);
     const who = text.slice(end + 4);
     result.answers += 1;
+    if (result.answers === next) process.stdout.write('reached\n');
     result.by[who] = (result.by[who] ?? 0) + 1;
     if (/\r\nconnection: close/i.test(text)) {
       result.closing += 1;
@@ -54,8 +57,10 @@ function open() {
   }
 }
 
-process.stdin.once('data', () => {
+process.stdin.on('data', (data) => {
+  next = result.answers + Number(data);
+});
+process.stdin.on('end', () => {
   isOver = true;
-  process.stdin.destroy();
 });
 for (let i = 0; i < running; i += 1) open();
