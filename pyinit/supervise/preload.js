@@ -11,6 +11,7 @@
 
 const CMD = 'NODE_PYINIT'; // the prefix keeps a message from the program's own 'message' event (documented with process.send)
 const COUNT_EVERY = 20; // ms between two looks at the connections that are left
+const ROUND_TRIP = 250; // ms, at most
 const FOR_EVER = 2 ** 31 - 1; // the longest timer there is: for one that is there only to keep the event loop alive
 
 if (require('worker_threads').isMainThread) begin(); // a thread is given --require too, but neither the channel nor signals
@@ -48,7 +49,7 @@ function shareSockets() {
   const answers = new Map(); // a request's number -> what to do with the answer
   const servers = new Map(); // server -> where it listens, for those with a socket of the supervisor's, until they are closed
   const sessions = new Set(); // HTTP/2
-  const wantsItsOwn = new WeakMap(); // server -> whether its listen() asked for a socket that is not shared
+  const attempts = new WeakMap(); // server -> its last listen(), until it is closed
   let requests = 0;
   let draining = false;
   let alive = null; // what keeps the event loop going while draining
@@ -84,12 +85,15 @@ function shareSockets() {
 
   // --- listening ---
 
-  const { listen, _listen2: setUp } = net.Server.prototype;
+  const { listen, close, _listen2: setUp } = net.Server.prototype;
 
   net.Server.prototype.listen = function (...args) {
-    const options = args[0];
-    wantsItsOwn.set(this, options !== null && typeof options === 'object' && Boolean(options.exclusive || options.reusePort));
+    attempts.set(this, { isOwn: Boolean(args[0]?.exclusive || args[0]?.reusePort) });
     return Reflect.apply(listen, this, args);
+  };
+  net.Server.prototype.close = function (...args) {
+    attempts.delete(this);
+    return Reflect.apply(close, this, args);
   };
 
   // Every listen() ends here, its arguments in order and the host resolved; Node's source keeps the name for those who wrap it.
@@ -98,13 +102,13 @@ function shareSockets() {
       Reflect.apply(setUp, this, [address, port, type, backlog, fd, flags]);
       if (this._handle) tell('listening', { host: address, port, shared: isShared });
     };
-    if (this._handle || typeof fd === 'number' || !(port > 0) || wantsItsOwn.get(this) || !process.connected) return goOn(false);
+    const attempt = attempts.get(this);
+    if (this._handle || typeof fd === 'number' || !(port > 0) || attempt?.isOwn || !process.connected) return goOn(false);
 
     const where = `${address} ${port}`;
-    const attempt = this._listeningId; // another one after each listen() and close()
     ask({ host: address, port, backlog, only6: Boolean(flags & 1) }, (message, handle) => {
       const isTaken = () => [...servers].some(([server, other]) => other === where && server.listening);
-      if (attempt !== this._listeningId || this._handle) {
+      if (attempts.get(this) !== attempt) {
         if (handle) handle.close();
       } else if (!handle) {
         this.emit('error', failure(message.errno, message.host, port));
@@ -194,11 +198,14 @@ function shareSockets() {
     if (draining) goAway(session);
   }
 
-  // RFC 9113, 6.8: first a GOAWAY that refuses nothing, and after a round trip the one that says which stream was the last.
+  // RFC 9113, 6.8: first a GOAWAY that refuses nothing, and after a round trip the one that says which stream was the last. A peer
+  // with nothing to wait for may have fallen silent at the first (nghttp2 has).
   function goAway(session) {
     if (session.closed || session.destroyed) return;
-    session.goaway(0, FOR_EVER);
-    if (!session.ping(() => session.close())) session.close();
+    const close = () => session.close();
+    session.goaway(0, 2 ** 31 - 1);
+    session.ping(close);
+    setTimeout(close, ROUND_TRIP).unref();
   }
 
   // Every answer of HTTP/1 passes through writeHead with its headers, whatever the program or a framework does to them.
@@ -219,12 +226,15 @@ function shareSockets() {
   // --- the program's own workers ---
 
   const { fork } = cluster;
+  let isWarned = false;
   cluster.fork = function (...args) {
-    cluster.fork = fork;
-    warn(
-      `this program starts workers of its own (cluster.fork) and is itself one of pyinitctl's: that makes more processes than asked for, ` +
-        'and pyinitctl cannot drain them; leave that part out, or set instances = 1'
-    );
+    if (!isWarned) {
+      isWarned = true;
+      warn(
+        "this program starts workers of its own (cluster.fork) and is itself one of pyinitctl's: that makes more processes than " +
+          'asked for, and pyinitctl cannot drain them; leave that part out, or set instances = 1'
+      );
+    }
     return Reflect.apply(fork, this, args);
   };
   require('module').syncBuiltinESMExports(); // for `import { fork } from 'cluster'`
@@ -278,8 +288,11 @@ function outliveTheSupervisor() {
     process.removeListener('SIGTERM', onTerm);
     process.kill(process.pid, 'SIGTERM'); // the default
   }
+  function giveWay() {
+    if (process.listenerCount('SIGTERM') > 1) process.removeListener('SIGTERM', onTerm);
+  }
   process.on('newListener', (name, listener) => {
     if (name === 'SIGINT' && !process.listenerCount('SIGTERM')) process.on('SIGTERM', onTerm);
-    else if (name === 'SIGTERM' && listener !== onTerm) process.removeListener('SIGTERM', onTerm);
+    else if (name === 'SIGTERM' && listener !== onTerm) process.nextTick(giveWay); // Node stops watching a signal without listeners
   });
 }

@@ -136,8 +136,11 @@ class Supervisor:
         deadline = min([self.fleet.deadline, *(when for when, _ in self.timers.values())])
         left = None if deadline == FOREVER else max(deadline - time.monotonic(), 0)
         for key, events in self.selector.select(left):
-            if key.fileobj in self.selector.get_map():  # not unwatched by one of those before it
-                key.data(events)
+            try:
+                self.selector.get_key(key.fileobj)
+            except (KeyError, ValueError):
+                continue  # unwatched by one of those before it, or closed (its number is -1 then)
+            key.data(events)
         now = time.monotonic()
         for name, (when, call) in list(self.timers.items()):
             if when <= now:
