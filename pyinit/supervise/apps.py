@@ -329,9 +329,10 @@ def _cron_field(text: str, field: str, name: str, least: int, most: int, words: 
     numbers = {word: str(least + index) for index, word in enumerate(words.split())}
     found = re.sub("[a-z]+", lambda word: numbers.get(word[0], word[0]), field.lower())
     for part in found.split(","):
-        shape = re.fullmatch(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([0-9]{1,2}))?", part)
-        first, last = (int(shape[1] or least), int(shape[2] or shape[1] or most)) if shape else (0, -1)
-        if not shape or not least <= first <= last <= most or shape[3] in ("0", "00"):
+        shape = re.fullmatch(r"(?:\*|([0-9]{1,2})-([0-9]{1,2}))(?:/([0-9]{1,2}))?|([0-9]{1,2})", part)
+        first, last, step, single = shape.groups() if shape else ("99", None, None, None)
+        low, high = int(single or first or least), int(single or last or most)
+        if not least <= low <= high <= most or (step is not None and int(step) == 0):
             raise _wrong(
                 text, f"no time of cron: its {name} is '{field}'", f"write *, {least} to {most}, a-b, a,b or */n"
             )

@@ -273,7 +273,7 @@ def test_ways_that_cannot_be(lines: str, words: str, tmp_path: Path) -> None:
     [
         ("*/5 0-6,22 1 jan-mar mon,7", "*/5 0-6,22 1 1-3 1,7"),
         (" 0  4 * * SUN ", "0 4 * * 0"),
-        ("10-50/10 * * Dec 5/2", "10-50/10 * * 12 5/2"),
+        ("10-50/10 * * Dec */2", "10-50/10 * * 12 */2"),
         ("@daily", "0 0 * * *"),
         ("@Yearly", "0 0 1 1 *"),
     ],
@@ -295,6 +295,7 @@ def test_times_of_cron(text: str, times: str, tmp_path: Path) -> None:
         ("5-1 * * * *", "its minute is '5-1'"),
         ("*/0 * * * *", "its minute is '*/0'"),
         ("1, * * * *", "its minute is '1,'"),
+        ("5/2 * * * *", "its minute is '5/2'"),
         ("* * L * *", "its day is 'L'"),
     ],
 )
