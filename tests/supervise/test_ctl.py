@@ -64,9 +64,11 @@ class Ctl:
         return run
 
     def __call__(self, *words: str, **env: str) -> tuple[int, str, str]:
-        """A command: exit status, stdout, stderr."""
+        """A command: exit status, stdout, stderr. What the supervisor starts for it carries the mark by which `close` finds it."""
+        mark = dict([run.mark.decode().split("=") for run in self.runs[:1]])
+        given = self.env | mark | env
         done = subprocess.run(
-            [*CTL, *words], cwd=self.folder, env=self.env | env, capture_output=True, text=True, check=False, timeout=60
+            [*CTL, *words], cwd=self.folder, env=given, capture_output=True, text=True, check=False, timeout=60
         )
         return done.returncode, done.stdout, done.stderr
 
@@ -85,6 +87,15 @@ class Ctl:
         """Whatever was started is gone."""
         for run in self.runs:
             run.close()
+        mine = [pid for pid in processes.parents() if _cwd(pid) == self.folder]
+        assert not mine, f"left behind: {mine}"
+
+
+def _cwd(pid: int) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None  # gone meanwhile, or another user's
 
 
 @pytest.fixture
