@@ -19,6 +19,9 @@ PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 _INFO_EXIT_CODE = 60
 
+INITIAL_NAMESPACE = 0xEFFFFFFC
+"""Inode of the initial PID namespace: PROC_PID_INIT_INO, linux/nsfs.h."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -23,7 +23,19 @@ import re
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from pyinit.containers.events import (
+    Born,
+    Event,
+    Exited,
+    Lost,
+    Marked,
+    Renamed,
+    Signalled,
+    Touched,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,72 +64,6 @@ _MNT_DETACH = 2
 _PREFIX = "pyinit-observer-"
 _LONGEST_EVENT = 1024
 
-
-class UnavailableError(Exception):
-    """No tracepoints to be had; the message says why."""
-
-
-class Born(NamedTuple):
-    """A new process or thread. All numbers in these events are the initial PID namespace's; `thread` is who did it."""
-
-    time: float
-    thread: int
-    child: int
-    name: str
-    is_thread: bool
-
-
-class Renamed(NamedTuple):
-    """A thread got a name, by exec or by its own wish."""
-
-    time: float
-    thread: int
-    name: str
-
-
-class Exited(NamedTuple):
-    """A thread ended."""
-
-    time: float
-    thread: int
-
-
-class Signalled(NamedTuple):
-    """A signal was generated."""
-
-    time: float
-    thread: int
-    thread_name: str
-    receiver: int
-    number: int
-    code: int
-    result: int
-
-
-class Touched(NamedTuple):
-    """Somebody wrote a thread's oom_score_adj."""
-
-    time: float
-    thread: int
-    touched: int
-
-
-class Marked(NamedTuple):
-    """Somebody wrote to this instance's trace_marker."""
-
-    time: float
-    thread: int
-    text: str
-
-
-class Lost(NamedTuple):
-    """The buffer was full: so many events are missing, nobody knows from when."""
-
-    events: int
-    time: float = 0.0
-
-
-Event = Born | Renamed | Exited | Signalled | Touched | Marked | Lost
 
 # `fields` are matched from the right: names may hold anything, even what looks like the next field
 _LINE = re.compile(

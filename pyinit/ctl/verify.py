@@ -118,6 +118,12 @@ def _judging(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--config", metavar="FILE", type=Path, help="instead of verify.toml or pyproject.toml in this folder"
     )
+    group.add_argument(
+        "--source",
+        choices=("auto", "trace", "cn_proc", "pidfd"),
+        default="auto",
+        help="what the observer sees with: the first of these that is to be had (auto), or this one alone",
+    )
     group.add_argument("--list-checks", action="store_true", help="print all checks, and end")
 
 
@@ -224,7 +230,8 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
             if not errors.is_terminal:
                 errors.print(f"{done} of {of}: {what}")
 
-        with Agent(engine, base=options.observer_image) as agent:
+        source = None if options.source == "auto" else options.source
+        with Agent(engine, base=options.observer_image, source=source) as agent:
             if options.init is None:
                 came = runner.run(_stage(engine, agent, options), plan, tell)
             else:

@@ -67,7 +67,7 @@ class Stop:
 
     @property
     def source(self) -> str:
-        """Of the account: `trace`, `pidfd` or `outcome`."""
+        """Of the account: `trace`, `cn_proc`, `pidfd`; `outcome` where there is none."""
         return self.account.source if self.account else "outcome"
 
     @property

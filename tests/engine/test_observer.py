@@ -7,18 +7,23 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pyinit.containers import procfs, tracefs
+from pyinit.containers import connector, procfs, tracefs
+from pyinit.containers import observer as observer_module
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
-from pyinit.containers.observer import Observer
+from pyinit.containers.events import Born, Exited, Renamed, Signalled, UnavailableError
+from pyinit.containers.observer import SOURCES, Observer
 from support import processes
 from support.runs import NAMESPACE, Run, number, python
 from support.waiting import until
 
 Start = Callable[..., Run]
+
+RESULTS = Path(__file__).resolve().parent.parent.parent / ".results"
 
 pytestmark = pytest.mark.usefixtures("as_root")
 needs_tracing = pytest.mark.usefixtures("tracing")
@@ -51,16 +56,39 @@ def tracing() -> None:
     """For tests of what only tracepoints show."""
     try:
         tracefs.Tracing().close()
-    except tracefs.UnavailableError as reason:
+    except UnavailableError as reason:
         pytest.skip(str(reason))
 
 
-@pytest.fixture(params=["trace", "pidfd"])
+@pytest.fixture(scope="module")
+def connected() -> None:
+    """For tests of what the process connector shows."""
+    try:
+        connector.Connector().close()
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+
+
+needs_connector = pytest.mark.usefixtures("connected")
+
+
+def available(name: str, request: pytest.FixtureRequest) -> str:
+    """That source, or a skip."""
+    if name != "pidfd":
+        request.getfixturevalue({"trace": "tracing", "cn_proc": "connected"}[name])
+    return name
+
+
+@pytest.fixture(params=SOURCES)
 def source(request: pytest.FixtureRequest) -> str:
-    """Both sources in turn, for what both must know."""
-    if request.param == "trace":
-        request.getfixturevalue("tracing")
-    return str(request.param)
+    """All sources in turn, for what each must know."""
+    return available(str(request.param), request)
+
+
+@pytest.fixture(params=[name for name in SOURCES if name != "trace"])
+def lesser(request: pytest.FixtureRequest) -> str:
+    """The sources that see no signals."""
+    return available(str(request.param), request)
 
 
 def guest(start_any: Start, code: str) -> Run:
@@ -102,7 +130,7 @@ def test_ends_of_ones_own(start_any: Start, source: str, body: str, status: int,
     run = guest(
         start_any, f"pid = child('one', lambda: (sleeper(), {body}))\nstep(); os.kill(pid, signal.SIGUSR2); os.wait()"
     )
-    with Observer(run.pid, trace=source == "trace") as observer:
+    with Observer(run.pid, source=source) as observer:
         account = stop(run, observer, "USR1")
     one = by_inside(account, run.value("one"))
     assert (account.source, one.status, account.how(one)) == (source, status, how)
@@ -169,23 +197,63 @@ wait(signal.SIGINT)
 def test_killed_from_outside(start_any: Start, source: str) -> None:
     """As an engine does when its patience is over: PID 1 from outside, the others by the kernel."""
     run = guest(start_any, "child('one', sleeper)\nsay('ready'); wait(signal.SIGINT)")
-    with Observer(run.pid, trace=source == "trace") as observer:
+    with Observer(run.pid, source=source) as observer:
         account = stop(run, observer, "TERM", "KILL")
-    assert account.how(account.init) is How.KILLED_FROM_OUTSIDE
-    # without a trace it is told by the order of the ends, which a busy machine blurs: then nothing is guessed
-    known = {How.KILLED_BY_NAMESPACE_END} if source == "trace" else {How.KILLED_BY_NAMESPACE_END, How.KILLED}
-    assert account.how(by_inside(account, run.value("one"))) in known
+    one = by_inside(account, run.value("one"))
+    if source == "trace":
+        assert (account.how(account.init), account.how(one)) == (How.KILLED_FROM_OUTSIDE, How.KILLED_BY_NAMESPACE_END)
+        return
+    # without a trace it is known of an engine's kill alone: that of PID 1 at its deadline, and of those who went with it
+    assert (account.how(account.init), account.how(one)) == (How.KILLED, How.KILLED)
+    assert account.init.ended is not None
+    engine = replace(account, deadline=account.init.ended - 0.01)
+    assert engine.how(engine.init) is How.KILLED_FROM_OUTSIDE
+    # by the order of the ends, which a busy machine blurs: then nothing is guessed
+    assert engine.how(one) in {How.KILLED_BY_NAMESPACE_END, How.KILLED}
 
 
-def test_sender_unknown_without_tracepoints(start_any: Start) -> None:
-    """What pidfds cannot know is not guessed, and the account says what it could not see."""
+def test_sender_unknown_without_tracepoints(start_any: Start, lesser: str) -> None:
+    """What the others cannot know is not guessed, and the account says what it could not see."""
     run = guest(start_any, "one = child('one', sleeper)\nstep(); os.kill(one, signal.SIGKILL); os.wait(); step()")
-    with Observer(run.pid, trace=False) as observer:
+    with Observer(run.pid, source=lesser) as observer:
         run.send("USR1")
         until(lambda: by_inside(observer.account(), run.value("one")).status is not None, 10, "the end of the child")
         account = stop(run, observer, "TERM")
     assert account.how(by_inside(account, run.value("one"))) is How.KILLED
     assert "signals and their senders" in account.blind[0]
+
+
+TWO = "first = child('killed', sleeper); child('left', sleeper)\nstep(); os.kill(first, signal.SIGKILL); os.wait(); os._exit(5)"
+
+
+def test_what_each_source_says_of_two_kills(start_any: Start, request: pytest.FixtureRequest) -> None:
+    """PID 1 kills one child and leaves another to the kernel: the sources side by side, also in .results/sources.json."""
+    rows = []
+    for name in SOURCES:
+        available(name, request)
+        run = guest(start_any, TWO)
+        with Observer(run.pid, source=name) as observer:
+            account = stop(run, observer, "USR1")
+        ends = {who: by_inside(account, run.value(who)) for who in ("killed", "left")}
+        rows.append(
+            {
+                "source": account.source,
+                **{who: account.how(one).value for who, one in ends.items()},
+                "statuses": [one.status for one in (*ends.values(), account.init)],
+                "blind": list(account.blind),
+            }
+        )
+    if RESULTS.is_dir():
+        (RESULTS / "sources.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    for row in rows:
+        print("  ".join(str(row[column]).ljust(36) for column in ("source", "killed", "left")))
+    unknown = How.KILLED.value
+    assert [(row["source"], row["killed"], row["left"]) for row in rows] == [
+        ("trace", How.KILLED_BY_INIT.value, How.KILLED_BY_NAMESPACE_END.value),
+        ("cn_proc", unknown, unknown),
+        ("pidfd", unknown, unknown),
+    ]
+    assert [row["statuses"] for row in rows] == [[9, 9, 5 << 8]] * len(SOURCES)
 
 
 # --- signals ---
@@ -249,6 +317,94 @@ def test_short_lived_processes_are_seen(start_any: Start) -> None:
     )
 
 
+@needs_connector
+def test_the_connector_sees_who_pidfds_miss(start_any: Start) -> None:
+    """Of 200 processes that live for about a millisecond it has each one's wait status; looks at /proc do not see them all."""
+    code = "step()\nfor _ in range(200):\n    if os.fork() == 0: os._exit(3)\n    os.wait()"
+    seen = {}
+    for name in ("cn_proc", "pidfd"):
+        run = guest(start_any, code)
+        with Observer(run.pid, source=name) as observer:
+            account = stop(run, observer, "USR1")
+        seen[name] = [one for one in account.processes if not one.is_init]
+        if name == "cn_proc":
+            assert [one.status for one in seen[name]] == [3 << 8] * 200
+            assert all(one.ended is not None and one.born < one.ended < one.born + 1 for one in seen[name])
+            assert (len(account.blind), account.lost) == (1, 0), account.blind
+    assert len(seen["pidfd"]) < 150
+
+
+@needs_connector
+def test_born_during_the_first_look(start_any: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connector is listened to before the first look at /proc: who is born, and ends, while that goes on is not missed."""
+    run = guest(start_any, "step()\nif os.fork() == 0: os._exit(3)\nos.wait(); say('gone'); step()")
+    members = procfs.members
+
+    def slow(namespace: int) -> list[int]:
+        found = members(namespace)
+        if not run.lines.count("gone"):
+            run.send("USR1")
+            run.wait_out("gone")
+        return found
+
+    monkeypatch.setattr(procfs, "members", slow)
+    with Observer(run.pid, source="cn_proc") as observer:
+        assert [one.status for one in observer.account().processes if not one.is_init] == [3 << 8]
+        stop(run, observer, "TERM")
+
+
+@needs_connector
+def test_events_that_found_no_room_are_told_of(start_any: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood and a tiny buffer (ENOBUFS): the account says that it is not complete, and what lives is found all the same."""
+    monkeypatch.setattr(connector, "BUFFER", 1)
+    run = guest(
+        start_any,
+        "step()\nfor _ in range(300):\n    if os.fork() == 0: os._exit(0)\n    os.wait()\nchild('last', sleeper)\nstep()",
+    )
+    with Observer(run.pid, source="cn_proc") as observer:
+        with observer._lock:  # so long nobody reads
+            run.send("USR1")
+            last = run.value("last")
+        until(lambda: by_inside(observer.account(), last), 10, "the last child")
+        account = stop(run, observer, "TERM")
+    assert account.lost >= 100
+    assert any("no room for" in gap for gap in account.blind), account.blind
+    assert by_inside(account, last).status == 9
+
+
+@needs_connector
+def test_connector_with_threads(start_any: Start) -> None:
+    """A process ends with its last thread, whichever that is; a thread's own end is none; and exec by another thread is none."""
+    run = guest(
+        start_any,
+        """
+import threading
+def passing():
+    thread = threading.Thread(target=int); thread.start(); thread.join()
+    sleeper(); os._exit(4)
+def outlived():
+    import ctypes
+    threading.Thread(target=lambda: (sleeper(), os._exit(5))).start()
+    ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
+def replaced():
+    threading.Thread(target=lambda: os.execvp("sleep", ["sleep", "64"])).start()
+    wait(signal.SIGINT)
+first = child("passing", passing); second = child("outlived", outlived); third = child("replaced", replaced)
+step(); os.kill(first, signal.SIGUSR2); os.kill(second, signal.SIGUSR2); os.wait(); os.wait()
+os.kill(third, signal.SIGKILL); os.wait(); step()
+""",
+    )
+    with Observer(run.pid, source="cn_proc") as observer:
+        until(lambda: by_inside(observer.account(), run.value("replaced")).command == "sleep 64", 10, "the exec")
+        assert {one.ended for one in observer.account().processes} == {None}
+        run.send("USR1")
+        run.wait_out("ready")
+        until(lambda: by_inside(observer.account(), run.value("replaced")).status == 9, 10, "the last end")
+        account = stop(run, observer, "TERM")
+    assert [by_inside(account, run.value(name)).status for name in ("passing", "outlived")] == [4 << 8, 5 << 8]
+    assert len(account.processes) == 4
+
+
 @needs_tracing
 def test_threads_are_no_processes(start_any: Start) -> None:
     """A process is its threads: exec by another than the first does not end it, and the name follows."""
@@ -285,7 +441,7 @@ if os.fork() == 0:
 step()
 """,
     )
-    with Observer(run.pid, trace=source == "trace") as observer:
+    with Observer(run.pid, source=source) as observer:
         intruder = start_any("nsenter", "--target", str(run.pid), "--pid", "--", "sleep", "63")
         commands = {"unshare --pid --fork sleep 62", "sleep 62", "sleep 63"}
         until(lambda: commands <= {one.command for one in observer.account().processes}, 10, "all of them")
@@ -361,6 +517,82 @@ os._exit(0)
     assert len(account["processes"]) == 4
 
 
+REFUSED = """
+import os, sys
+from pyinit.containers import connector
+from pyinit.containers.events import UnavailableError
+try:
+    connector.Connector()
+except UnavailableError as reason:
+    print(reason, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("namespace", "words"),
+    [
+        (("--pid", "--fork", "--mount-proc"), "as the initial PID namespace does, and this observer is in another"),
+        (("--user", "--map-root-user"), "to the initial user namespace alone, and this observer is in another"),
+        (("--net",), "it needs the host's network namespace"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+@needs_connector
+def test_where_the_connector_is_refused(start_any: Start, namespace: tuple[str, ...], words: str) -> None:
+    """In namespaces to which it does not speak, or not in their numbers, it is refused at once and in words."""
+    run = start_any("unshare", *namespace, "--", sys.executable, "-c", REFUSED)
+    run.wait()
+    assert words in run.out, run
+
+
+NO_TRACING = "no tracepoints (they are switched off here)"
+NO_CONNECTOR = "no process connector (it is switched off here)"
+
+
+def no_tracing() -> tracefs.Tracing:
+    """What a kernel without tracefs does."""
+    raise UnavailableError(NO_TRACING)
+
+
+def no_connector() -> connector.Connector:
+    """What a kernel without the process connector does."""
+    raise UnavailableError(NO_CONNECTOR)
+
+
+@needs_connector
+def test_the_next_best_source_is_taken(start_any: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without tracepoints the connector, without that pidfds; the account says why not a better one. One that is asked for is a must."""
+    run = guest(start_any, "step()")
+    monkeypatch.setattr(observer_module, "Tracing", no_tracing)
+    with Observer(run.pid) as observer:
+        account = observer.account()
+    assert (account.source, account.blind) == (
+        "cn_proc",
+        (f"signals and their senders: {NO_TRACING}",),
+    )
+    monkeypatch.setattr(observer_module, "Connector", no_connector)
+    with Observer(run.pid) as observer:
+        account = observer.account()
+    assert account.source == "pidfd"
+    assert account.blind == (
+        f"signals and their senders, and processes that lived for less than 20 ms: {NO_TRACING}; {NO_CONNECTOR}",
+    )
+    for name in ("trace", "cn_proc"):
+        with pytest.raises(UnavailableError, match="switched off here"), Observer(run.pid, source=name):
+            pass
+    with pytest.raises(ValueError, match="there are trace, cn_proc, pidfd"):
+        Observer(run.pid, source="strace")
+
+
+@needs_connector
+def test_a_subscription_that_shows_nothing_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel takes the subscription and sends nothing (here: to the wrong group), it is not relied upon."""
+    monkeypatch.setattr(connector, "PROOF_WITHIN", 0.2)
+    monkeypatch.setattr(connector, "_CN_IDX_PROC", 2)
+    with pytest.raises(UnavailableError, match="showed nothing"):
+        connector.Connector()
+
+
 @needs_tracing
 def test_a_busy_machine_costs_nothing(start_any: Start) -> None:
     """What outsiders do among themselves does not come: no birth, no end, no SIGCHLD can push anything out of the buffer."""
@@ -375,9 +607,9 @@ def test_a_busy_machine_costs_nothing(start_any: Start) -> None:
     finally:
         tracing.close()
     # an engine's `exec` somewhere else on this machine may be among the births: it cannot be told from one into ours yet
-    assert not [event for event in events if isinstance(event, tracefs.Born) and event.thread == busy.pid]
-    assert not [event for event in events if isinstance(event, tracefs.Renamed | tracefs.Exited)]
-    assert not [event for event in events if isinstance(event, tracefs.Signalled) and event.number == number("CHLD")]
+    assert not [event for event in events if isinstance(event, Born) and event.thread == busy.pid]
+    assert not [event for event in events if isinstance(event, Renamed | Exited)]
+    assert not [event for event in events if isinstance(event, Signalled) and event.number == number("CHLD")]
 
 
 def test_wrong_targets() -> None:
@@ -437,7 +669,7 @@ def test_target_is_not_disturbed(start_any: Start, source: str) -> None:
     """Not traced, not signalled, not slowed: PID 1 does not even wake up."""
     run = guest(start_any, "step()")
     before = processes.switches(run.pid)
-    with Observer(run.pid, trace=source == "trace") as observer:
+    with Observer(run.pid, source=source) as observer:
         assert processes.status(run.pid)["TracerPid"] == "0"
         assert observer.account().init.ended is None
     assert processes.switches(run.pid) == before

@@ -12,7 +12,7 @@ from pyinit.verify import catalogue
 from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
 from pyinit.verify.ready import SETTLED
 from pyinit.verify.runner import Plan, Run, _judge
-from pyinit.verify.verdicts import Finding, Result, Severity, Source, Verdict, passed, skipped
+from pyinit.verify.verdicts import Check, Finding, Result, Severity, Source, Verdict, passed, skipped
 
 STOPPED = 1000.0
 TERM, KILL = 15, 9
@@ -68,6 +68,12 @@ def judged(name: str, case: Case) -> Finding:
     return catalogue.BY_ID[name].judge(case)
 
 
+def as_seen_by(source: str, stop: Stop, *, lost: int = 0) -> Stop:
+    """The same stop, by another source."""
+    assert stop.account is not None
+    return replace(stop, account=replace(stop.account, source=source, lost=lost))
+
+
 GOOD = stop_of(process("init", 1, 1, 0, ASKED), process("server", 7, 0.9, 0, PASSED_ON))
 SHELL = stop_of(
     process("sh", 1, 10, KILL, DROPPED, sent(10, KILL, Sender.OUTSIDE)),
@@ -120,6 +126,34 @@ def test_no_judge_of_processes_passes_on_outcomes_alone(name: str) -> None:
     blind = Stop(10, 1.0, 0, forced=False, logs="")
     case = case_of(blind, Act("twice", stop=blind, seen={"sent": True}), stop_signal=3)
     assert _judge(case, catalogue.BY_ID[name], Plan()).finding.verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize("source", ["trace", "cn_proc", "pidfd"])
+@pytest.mark.parametrize("check", catalogue.CHECKS, ids=lambda check: check.id)
+def test_no_check_judges_what_its_source_cannot_know(check: Check, source: str) -> None:
+    """Signals are judged with tracepoints alone; and where events were lost, nothing is that needs more than outcomes."""
+    with_source = as_seen_by(source, GOOD)
+    acts = Act("twice", stop=with_source, seen={"sent": True})
+    whole = _judge(case_of(with_source, acts, stop_signal=3), check, Plan()).finding
+    if check.source is Source.SIGNALS and source != "trace":
+        assert (whole.verdict, f"only {source}" in whole.words) == (Verdict.SKIPPED, True)
+    else:
+        assert "needs the source" not in whole.words
+    gaps = as_seen_by(source, GOOD, lost=7)
+    for case in (case_of(gaps, acts, stop_signal=3), case_of(GOOD, replace(acts, stop=gaps))):
+        found = _judge(case, check, Plan()).finding
+        judged_it = case.plain is gaps or check.act == "twice"
+        if check.source is not Source.OUTCOME and judged_it:
+            assert (found.verdict, "7 events" in found.words or "only" in found.words) == (Verdict.SKIPPED, True)
+        else:
+            assert "events" not in found.words
+
+
+@pytest.mark.parametrize(("source", "words"), [("pidfd", "that were seen"), ("cn_proc", "all 2 processes ended")])
+def test_what_pidfds_pass_is_who_was_seen(source: str, words: str) -> None:
+    """PT-04 does not claim to have seen everybody where short-lived processes are missed."""
+    found = judged("PT-04", case_of(as_seen_by(source, GOOD)))
+    assert (found.verdict, words in found.words) == (Verdict.PASS, True), found.words
 
 
 def test_a_shell_that_traps_does_not_only_wait() -> None:
