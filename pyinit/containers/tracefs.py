@@ -21,6 +21,7 @@ import ctypes
 import os
 import re
 import tempfile
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +64,8 @@ SI_KERNEL = 128
 _MNT_DETACH = 2
 _PREFIX = "pyinit-observer-"
 _LONGEST_EVENT = 1024
+_LEFT_AFTER = 60.0
+"""Seconds of age from which an instance whose maker is not there is a leftover."""
 
 
 # `fields` are matched from the right: names may hold anything, even what looks like the next field
@@ -242,9 +245,13 @@ def _open_instances() -> int:
 
 
 def _remove_leftovers(instances: int) -> None:
-    """Instances of observers that were killed: their names say whose they were; one that is still read is busy."""
+    """Instances of observers that were killed: their names say whose they were; one that is still read is busy.
+
+    One that was just made may not be read yet, and its maker may live in a PID namespace that is not to be seen from here.
+    """
     for name in os.listdir(instances):
         pid = name.removeprefix(_PREFIX).partition("-")[0]
         if name.startswith(_PREFIX) and not Path(f"/proc/{pid}").exists():
             with suppress(OSError):
-                os.rmdir(name, dir_fd=instances)
+                if time.time() - os.stat(name, dir_fd=instances).st_mtime > _LEFT_AFTER:
+                    os.rmdir(name, dir_fd=instances)
