@@ -108,7 +108,9 @@ class Account:
     """What an observer saw. `blind` says in words what it could not see: an empty tuple is a complete account."""
 
     source: str
-    """`trace`: tracepoints and pidfds. `cn_proc`: the process connector and pidfds. `pidfd`: pidfds and repeated looks at /proc."""
+    """`trace`: tracepoints and pidfds. `cn_proc`: the process connector and pidfds. `pidfd`: pidfds and repeated looks at /proc. `ptrace`:
+    what its name says.
+    """
     processes: tuple[Process, ...]
     """By birth. Those that ended longest ago are dropped first when there are too many (`Observer(limit=)`)."""
     blind: tuple[str, ...]

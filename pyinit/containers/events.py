@@ -47,6 +47,23 @@ class Signalled(NamedTuple):
     result: int
 
 
+class Delivered(NamedTuple):
+    """A signal is about to be delivered. `sender` is a PID of the receiver's namespace; 0: somebody outside, or the kernel."""
+
+    time: float
+    thread: int
+    number: int
+    code: int
+    sender: int
+
+
+class Leaving(NamedTuple):
+    """A thread begins to end, and is held until this has been looked at."""
+
+    time: float
+    thread: int
+
+
 class Touched(NamedTuple):
     """Somebody wrote a thread's oom_score_adj."""
 
@@ -70,4 +87,4 @@ class Lost(NamedTuple):
     time: float = 0.0
 
 
-Event = Born | Renamed | Exited | Signalled | Touched | Marked | Lost
+Event = Born | Renamed | Exited | Signalled | Delivered | Leaving | Touched | Marked | Lost

@@ -12,11 +12,14 @@ Three sources, best first; each has the next one's knowledge, too:
 
 The account says what could not be seen, and why a better source was not to be had.
 
-Rejected: ptrace (disturbs: a traced PID 1 is not protected from signals as it otherwise is; and it sees neither who sent a SIGKILL nor
-what an init takes with sigwait or a signalfd, because nothing of that is delivered).
+`ptrace` (`tracer`) is a fourth, for who asks for it: it works wherever tracing is allowed, also in a nested PID namespace, and tells whether a
+SIGKILL came before PID 1 left. It was rejected as a default because it disturbs, so what it sees is not quite how the target stops when
+nobody looks: each birth, exec, signal and end waits for us; a signal that is ignored interrupts a traced process; a traced PID 1
+is not protected from signals by the kernel as it otherwise is, but by us. And it sees less of signals than it seems: who takes
+them by sigwait or from a signalfd, as inits do, has nothing delivered.
 
-Nothing is done to the target: it is neither stopped, signalled nor traced (ptrace), and its namespaces are not entered. Memory is
-bounded: ended processes beyond `limit` are forgotten, oldest first, and of each process at most 400 signals are kept.
+The others do nothing to the target: it is neither stopped, signalled nor traced, and its namespaces are not entered. Memory is bounded:
+ended processes beyond `limit` are forgotten, oldest first, and of each process at most 400 signals are kept.
 """
 
 from __future__ import annotations
@@ -38,8 +41,10 @@ from pyinit.containers.account import Account, Fate, Process, Sender, Signal
 from pyinit.containers.connector import Connector
 from pyinit.containers.events import (
     Born,
+    Delivered,
     Event,
     Exited,
+    Leaving,
     Lost,
     Marked,
     Renamed,
@@ -48,10 +53,12 @@ from pyinit.containers.events import (
     UnavailableError,
 )
 from pyinit.containers.tracefs import SI_KERNEL, Tracing
+from pyinit.containers.tracer import Tracer
 from pyinit.init import signals
 from pyinit.init.options import show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
 EXEC_WITHIN = 0.02
@@ -76,7 +83,20 @@ READY_WITHIN = 5.0
 """Seconds that the tracepoints may take to show that they work."""
 
 SOURCES = ("trace", "cn_proc", "pidfd")
-"""Best first."""
+"""Those that disturb nobody, best first."""
+
+UNSEEN = {
+    "cn_proc": "signals and their senders",
+    "pidfd": "signals and their senders, and processes that lived for less than 20 ms",
+    "ptrace": "signals taken by sigwait or a signalfd, who sent a SIGKILL, and how it would have stopped untraced",
+}
+"""What each of the others does not tell."""
+
+TRACED_EVERY = 0.002
+"""Seconds between two looks at those who are traced and may be standing still."""
+
+DROPPED = (signals.CHLD, signals.CONT, signals.number_of("URG"), signals.number_of("WINCH"))
+"""Whose default action is none."""
 
 _SIGNALS_KEPT = 200
 _FATES = {0: Fate.DELIVERED, 1: Fate.IGNORED, 2: Fate.PENDING, 3: Fate.LOST, 4: Fate.DELIVERED}
@@ -121,16 +141,16 @@ class _Tracked:
 class Observer:
     """Watches the PID namespace whose PID 1 is process `pid` (as this process numbers it).
 
-    Use as a context manager: inside the block it is watching, and the first look is complete. `source`: the one to use, of SOURCES; without
-    it the best that there is. `limit` is how many ended processes are remembered.
+    Use as a context manager: inside the block it is watching, and the first look is complete. `source`: the one to use, of SOURCES, or
+    `ptrace`; without it the first of SOURCES that there is. `limit` is how many ended processes are remembered.
 
     Raises ProcessLookupError where there is no such process, ValueError where it is no PID 1, PermissionError for lack of rights
     (root is needed to read other users' processes); on entry also UnavailableError where `source` is not to be had.
     """
 
     def __init__(self, pid: int, *, source: str | None = None, limit: int = 10_000) -> None:
-        if source not in (None, *SOURCES):
-            raise ValueError(f"there is no source {source!r}: there are {', '.join(SOURCES)}")
+        if source not in (None, "ptrace", *SOURCES):
+            raise ValueError(f"there is no source {source!r}: there are {', '.join(SOURCES)} and ptrace")
         try:
             numbers = procfs.numbers(pid)
             self._namespace = procfs.namespace(pid)
@@ -165,6 +185,7 @@ class Observer:
         self._source = ""
         self._tracing: Tracing | None = None
         self._connector: Connector | None = None
+        self._tracer: Tracer | None = None
         self._same_numbers = procfs.namespace(os.getpid()) == procfs.INITIAL_NAMESPACE
         """Whether tracepoints number processes as we do."""
         self._own_number = -1
@@ -273,12 +294,16 @@ class Observer:
             self._poll.register(self._connector.files[0], select.EPOLLIN)
             self._look()
             self._apply(self._read())
+        elif self._tracer is not None:
+            known = -1
+            while known < len(self._by_number):
+                known = len(self._by_number)
+                self._look(threads=True)
+                self._apply(self._read())
         else:
             self._look()
         if self._source != "trace":
-            unseen = "signals and their senders"
-            if self._source == "pidfd":
-                unseen += f", and processes that lived for less than {LOOK_EVERY * 1000:.0f} ms"
+            unseen = UNSEEN[self._source]
             self._blind.append(f"{unseen}: {'; '.join(refusals) or f'only the source {self._source} was asked for'}")
         if self._pid not in self._by_pid:
             raise ProcessLookupError(f"process {self._pid} ended before it could be watched")
@@ -293,6 +318,8 @@ class Observer:
                     self._learn_own_number(self._tracing)
                 elif name == "cn_proc":
                     self._connector = Connector()
+                elif name == "ptrace":
+                    self._tracer = Tracer()
             except UnavailableError as reason:
                 refusals.append(str(reason))
                 if self._tracing is not None:
@@ -303,11 +330,12 @@ class Observer:
             return refusals
         raise UnavailableError("; ".join(refusals))
 
-    def _read(self) -> list[tuple[Event, bool]]:
+    def _read(self) -> Iterable[tuple[Event, bool]]:
         """What the source tells, and whether a member is known to have done it."""
         if self._tracing is not None:
             return self._tracing.read()
-        return [(event, False) for event in self._connector.read()] if self._connector is not None else []
+        source = self._connector or self._tracer
+        return ((event, False) for event in source.read()) if source is not None else ()
 
     def _learn_own_number(self, tracing: Tracing) -> None:
         """Proves that the tracepoints work, and shows how they number this thread."""
@@ -344,7 +372,8 @@ class Observer:
 
     def _turn(self) -> None:
         often = self._source == "pidfd" or self._renames or self._init.ended is not None
-        ready = self._poll.poll(LOOK_EVERY if often else max(0.0, self._next_look - time.monotonic()))
+        wait = LOOK_EVERY if often else max(0.0, self._next_look - time.monotonic())
+        ready = self._poll.poll(wait if self._tracer is None else TRACED_EVERY)  # who is traced wakes nobody
         with self._lock:
             if self._source == "pidfd" or time.monotonic() >= self._next_look:
                 self._look()
@@ -415,7 +444,20 @@ class Observer:
         if self._tracing is not None:
             self._tracing.follow(new)
         for tid in new:
-            self._add_thread(tracked, tid)
+            if self._tracer is None or self._seize(self._tracer, tid):
+                self._add_thread(tracked, tid)
+
+    def _seize(self, tracer: Tracer, thread: int) -> bool:
+        """Whether it is traced now. That somebody cannot be is an error for those who are there first, and later a gap."""
+        try:
+            tracer.follow(thread)
+        except ProcessLookupError:
+            return False
+        except UnavailableError as reason:
+            if not self._ready.is_set():
+                raise
+            self._blind.append(f"what one did that was put in from outside: {reason}")
+        return True
 
     def _ask_numbers(self, pid: int) -> None:
         """Writes each thread's oom_score_adj back to it; `Touched` brings its trace number."""
@@ -489,7 +531,7 @@ class Observer:
 
     # --- what the source tells ---
 
-    def _apply(self, events: list[tuple[Event, bool]]) -> None:
+    def _apply(self, events: Iterable[tuple[Event, bool]]) -> None:
         for event, by_member in events:
             match event:
                 case Born():
@@ -502,6 +544,10 @@ class Observer:
                     # of a member's signals there are two copies
                     if by_member or self._member(event.thread, event.time) is None:
                         self._signalled(event)
+                case Delivered():
+                    self._delivered(event)
+                case Leaving():
+                    self._leaving(event)
                 case Touched():
                     self._numbered(event)
                 case Marked():
@@ -521,7 +567,9 @@ class Observer:
     def _born(self, event: Born, *, by_member: bool) -> None:
         known = self._by_number.get(event.child)
         if known is not None and not event.is_thread:
-            if abs(known.born - event.time) < BORN_WITHIN:
+            if abs(known.born - event.time) < BORN_WITHIN or (
+                self._tracer is not None and self._member(event.child, event.time) is not None
+            ):
                 return  # a look was faster, or this is the second copy
             del self._by_number[event.child]  # whoever had that number is gone
         parent = self._member(event.thread, event.time)
@@ -605,6 +653,41 @@ class Observer:
         if tracked is None:
             return Sender.OUTSIDE, event.thread if self._same_numbers else None, event.thread_name
         return (Sender.INIT if tracked is self._init else Sender.MEMBER), tracked.pid, tracked.name
+
+    def _delivered(self, event: Delivered) -> None:
+        receiver = self._by_number.get(event.thread)
+        if receiver is None:
+            return
+        fate = Fate.DELIVERED
+        with suppress(OSError):
+            now, bit = procfs.status(event.thread), 1 << event.number - 1
+            drops = receiver is self._init or event.number in DROPPED
+            if now.ignored & bit or (drops and not now.caught & bit):
+                fate = Fate.IGNORED
+        if event.code > 0 and event.number != signals.CHLD:
+            sender, other = Sender.KERNEL, None
+        elif not event.sender:
+            sender, other = Sender.OUTSIDE, None
+        else:
+            sender = Sender.INIT if event.sender == 1 else Sender.MEMBER
+            other = next((one for one in reversed(self._processes) if one.inside == event.sender), None)
+        name = other.name if other else sender.value
+        received = Signal(event.time, event.number, fate, sender, other.pid if other else None, name)
+        (receiver.children_ended if event.number == signals.CHLD else receiver.signals).append(received)
+
+    def _leaving(self, event: Leaving) -> None:
+        """Once PID 1 is about to go, with its last thread: whoever lives now is killed by the kernel."""
+        if self._by_number.get(event.thread) is not self._init:
+            return
+        self._init_exits.append(event.thread)
+        if not self._init.threads <= set(self._init_exits):
+            return
+        for one in self._processes:
+            with suppress(OSError):
+                if one is self._init or one.ended is not None or one.pid is None or procfs.is_dying(one.pid):
+                    continue
+                kill = Signal(event.time, signals.KILL, Fate.DELIVERED, Sender.NAMESPACE_END, None, "kernel")
+                one.signals.append(kill)
 
     def _numbered(self, event: Touched) -> None:
         """The answer to `_ask_number`. Its first thread stands for the process; the others follow it."""

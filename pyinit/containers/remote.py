@@ -82,8 +82,8 @@ class Agent:
     """The agent in its container. A context manager; thread-safe."""
 
     def __init__(self, engine: Engine, *, base: str | None = None, source: str | None = None) -> None:
-        """`base`: an image with Python 3.11 or newer; without it, this interpreter goes along (see `image`). `source`: the only one
-        to use, of `observer.SOURCES`; without it the best that there is. Raises ObserverError.
+        """`base`: an image with Python 3.11 or newer; without it, this interpreter goes along (see `image`). `source`: the one
+        that each `Observer` is to use. Raises ObserverError.
         """
         self._engine = engine
         self._source = source

@@ -120,9 +120,9 @@ def _judging(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--source",
-        choices=("auto", "trace", "cn_proc", "pidfd"),
+        choices=("auto", "trace", "cn_proc", "pidfd", "ptrace"),
         default="auto",
-        help="what the observer sees with: the first of these that is to be had (auto), or this one alone",
+        help="what the observer sees with: auto is the first of trace, cn_proc and pidfd that is to be had; ptrace disturbs",
     )
     group.add_argument("--list-checks", action="store_true", help="print all checks, and end")
 

@@ -90,7 +90,9 @@ def test_a_source_by_name(ctl: Ctl, base: str, tmp_path: Path) -> None:
     done = ctl(base, *QUICK, "--source", "pidfd", "--json", "r.json", "--", "python3", "-c", GOOD)
     assert (done.returncode, json.loads((tmp_path / "r.json").read_text())["source"]) == (0, "pidfd"), done.stderr
     done = ctl(base, "--source", "strace")
-    assert (done.returncode, "choose from 'auto', 'trace', 'cn_proc', 'pidfd'" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "choose from 'auto', 'trace', 'cn_proc', 'pidfd', 'ptrace'" in done.stderr) == (2, True), (
+        done.stderr
+    )
 
 
 def test_a_bad_one_and_its_baseline(ctl: Ctl, base: str) -> None:

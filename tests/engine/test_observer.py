@@ -5,6 +5,7 @@ The guest is PID 1 of the namespace. It does one step for each SIGUSR1, so that 
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -76,20 +77,23 @@ needs_connector = pytest.mark.usefixtures("connected")
 
 def available(name: str, request: pytest.FixtureRequest) -> str:
     """That source, or a skip."""
-    if name != "pidfd":
+    if name in ("trace", "cn_proc"):
         request.getfixturevalue({"trace": "tracing", "cn_proc": "connected"}[name])
     return name
 
 
-@pytest.fixture(params=SOURCES)
+ALL = (*SOURCES, "ptrace")
+
+
+@pytest.fixture(params=ALL)
 def source(request: pytest.FixtureRequest) -> str:
     """All sources in turn, for what each must know."""
     return available(str(request.param), request)
 
 
-@pytest.fixture(params=[name for name in SOURCES if name != "trace"])
+@pytest.fixture(params=[name for name in ALL if name != "trace"])
 def lesser(request: pytest.FixtureRequest) -> str:
-    """The sources that see no signals."""
+    """The sources that do not see every signal."""
     return available(str(request.param), request)
 
 
@@ -206,7 +210,8 @@ def test_killed_from_outside(start_any: Start, source: str) -> None:
         assert (account.how(account.init), account.how(one)) == (How.KILLED_FROM_OUTSIDE, How.KILLED_BY_NAMESPACE_END)
         return
     # without a trace it is known of an engine's kill alone: that of PID 1 at its deadline, and of those who went with it
-    assert (account.how(account.init), account.how(one)) == (How.KILLED, How.KILLED)
+    left = How.KILLED_BY_NAMESPACE_END if source == "ptrace" else How.KILLED
+    assert (account.how(account.init), account.how(one)) == (How.KILLED, left)
     assert account.init.ended is not None
     engine = replace(account, deadline=account.init.ended - 0.01)
     assert engine.how(engine.init) is How.KILLED_FROM_OUTSIDE
@@ -222,7 +227,7 @@ def test_sender_unknown_without_tracepoints(start_any: Start, lesser: str) -> No
         until(lambda: by_inside(observer.account(), run.value("one")).status is not None, 10, "the end of the child")
         account = stop(run, observer, "TERM")
     assert account.how(by_inside(account, run.value("one"))) is How.KILLED
-    assert "signals and their senders" in account.blind[0]
+    assert account.blind[0].startswith(f"{observer_module.UNSEEN[lesser]}: only the source {lesser} was asked for")
 
 
 TWO = "first = child('killed', sleeper); child('left', sleeper)\nstep(); os.kill(first, signal.SIGKILL); os.wait(); os._exit(5)"
@@ -231,7 +236,7 @@ TWO = "first = child('killed', sleeper); child('left', sleeper)\nstep(); os.kill
 def test_what_each_source_says_of_two_kills(start_any: Start, request: pytest.FixtureRequest) -> None:
     """PID 1 kills one child and leaves another to the kernel: the sources side by side, also in .results/sources.json."""
     rows = []
-    for name in SOURCES:
+    for name in ALL:
         available(name, request)
         run = guest(start_any, TWO)
         with Observer(run.pid, source=name) as observer:
@@ -254,8 +259,9 @@ def test_what_each_source_says_of_two_kills(start_any: Start, request: pytest.Fi
         ("trace", How.KILLED_BY_INIT.value, How.KILLED_BY_NAMESPACE_END.value),
         ("cn_proc", unknown, unknown),
         ("pidfd", unknown, unknown),
+        ("ptrace", unknown, How.KILLED_BY_NAMESPACE_END.value),
     ]
-    assert [row["statuses"] for row in rows] == [[9, 9, 5 << 8]] * len(SOURCES)
+    assert [row["statuses"] for row in rows] == [[9, 9, 5 << 8]] * len(ALL)
 
 
 # --- signals ---
@@ -291,6 +297,100 @@ step(); os.kill(deaf, signal.SIGTERM); os.kill(deaf, signal.SIGKILL); os.wait();
     assert [one.sender for one in received(account.init, "CHLD")] == [Sender.MEMBER]
 
 
+def test_ptrace_sees_what_is_delivered(start_any: Start) -> None:
+    """Senders and fates of signals that are delivered; not of one that is taken by sigwait, which is why no check judges by it."""
+    run = guest(
+        start_any,
+        """
+heard = lambda *_: say("heard")
+def handles():
+    signal.signal(signal.SIGTERM, heard); signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    say("handling")
+    while True: signal.pause()
+def deaf():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    say("ignoring")
+    while True: signal.pause()
+pids = [child("handles", handles), child("deaf", deaf), child("takes", lambda: (wait(signal.SIGTERM), say("taken"), sleeper()))]
+step()
+for pid in pids: os.kill(pid, signal.SIGTERM)
+step()
+""",
+    )
+    run.wait_out("handling")
+    run.wait_out("ignoring")
+    with Observer(run.pid, source="ptrace") as observer:
+        run.send("USR1")
+        run.wait_out("taken")
+        run.wait_out("heard")
+        handles = run.value("handles")
+        os.kill(by_pid(observer.account(), handles), signal.SIGTERM)
+        until(lambda: len(received(by_inside(observer.account(), handles), "TERM")) == 2, 10, "the second SIGTERM")
+        account = stop(run, observer, "TERM")
+    told = {
+        name: [(one.sender, one.sender_pid, one.fate) for one in received(by_inside(account, run.value(name)), "TERM")]
+        for name in ("handles", "deaf", "takes")
+    }
+    assert told == {
+        "handles": [(Sender.INIT, run.pid, Fate.DELIVERED), (Sender.OUTSIDE, None, Fate.DELIVERED)],
+        "deaf": [(Sender.INIT, run.pid, Fate.IGNORED)],
+        "takes": [],
+    }
+    assert "signals taken by sigwait" in account.blind[0]
+
+
+def by_pid(account: Account, inside: int) -> int:
+    """Our number of the process that calls itself `inside`."""
+    pid = by_inside(account, inside).pid
+    assert pid is not None
+    return pid
+
+
+def test_a_traced_init_is_protected_as_ever(start_any: Start) -> None:
+    """SIGSTOP from inside does not stop PID 1, though it would reach one that is traced; SIGTERM without a handler does not end it."""
+    run = guest(
+        start_any,
+        """
+def attack():
+    sleeper(); os.kill(1, signal.SIGSTOP); os.kill(1, signal.SIGTERM); os.kill(1, signal.SIGUSR1)
+pid = child("attacker", attack)
+signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR1])
+os.kill(pid, signal.SIGUSR2); say("ready"); wait(signal.SIGUSR1); os.wait(); say("unharmed"); wait(signal.SIGUSR1)
+""".replace('os.kill(pid, signal.SIGUSR2); say("ready")', 'say("ready")'),
+    )
+    with Observer(run.pid, source="ptrace") as observer:
+        os.kill(by_pid(observer.account(), run.value("attacker")), signal.SIGUSR2)
+        run.wait_out("unharmed")
+        assert processes.status(run.pid)["State"][0] == "S"
+        assert {one.fate for one in observer.account().init.signals if one.number == number("TERM")} == {Fate.IGNORED}
+        account = stop(run, observer, "USR1")
+    assert account.how(account.init) is How.FINISHED
+
+
+def test_stopped_processes_stay_stopped_while_traced(start_any: Start) -> None:
+    """SIGSTOP, and SIGCONT after it, work on those who are traced, and SIGKILL on one that is stopped."""
+    run = guest(start_any, "child('one', sleeper); step()")
+    with Observer(run.pid, source="ptrace") as observer:
+        one = by_pid(observer.account(), run.value("one"))
+        for sent, state in (("STOP", "t"), ("CONT", "S"), ("STOP", "t")):
+            os.kill(one, number(sent))
+            until(lambda: processes.status(one)["State"][0] == state, 10, f"{state} after {sent}")  # noqa: B023
+        account = stop(run, observer, "TERM")
+    assert account.how(by_inside(account, run.value("one"))) is How.KILLED_BY_NAMESPACE_END
+
+
+def test_who_is_traced_already_cannot_be(start_any: Start) -> None:
+    """A second tracer is refused in words; the first one's target is let go when it ends, and goes on."""
+    run = guest(start_any, "step(); step()")
+    with Observer(run.pid, source="ptrace"):
+        assert processes.status(run.pid)["TracerPid"] != "0"
+        with pytest.raises(UnavailableError, match="nobody else who traces it"), Observer(run.pid, source="ptrace"):
+            pass
+    assert processes.status(run.pid)["TracerPid"] == "0"
+    run.send("USR1")
+    until(lambda: run.lines.count("ready") == 2, 10, "the next step")
+
+
 @needs_tracing
 def test_init_without_handler_hears_nothing(start_any: Start) -> None:
     """The classic: `sleep` as PID 1 ignores SIGTERM, because the kernel drops it."""
@@ -319,17 +419,17 @@ def test_short_lived_processes_are_seen(start_any: Start) -> None:
     )
 
 
-@needs_connector
-def test_the_connector_sees_who_pidfds_miss(start_any: Start) -> None:
-    """Of 200 processes that live for about a millisecond it has each one's wait status; looks at /proc do not see them all."""
+@pytest.mark.parametrize("better", ["cn_proc", "ptrace"])
+def test_who_is_missed_by_pidfds_alone(start_any: Start, request: pytest.FixtureRequest, better: str) -> None:
+    """Of 200 processes that live for about a millisecond these know each one's wait status; looks at /proc do not see them all."""
     code = "step()\nfor _ in range(200):\n    if os.fork() == 0: os._exit(3)\n    os.wait()"
     seen = {}
-    for name in ("cn_proc", "pidfd"):
+    for name in (available(better, request), "pidfd"):
         run = guest(start_any, code)
         with Observer(run.pid, source=name) as observer:
             account = stop(run, observer, "USR1")
         seen[name] = [one for one in account.processes if not one.is_init]
-        if name == "cn_proc":
+        if name == better:
             assert [one.status for one in seen[name]] == [3 << 8] * 200
             assert all(one.ended is not None and one.born < one.ended < one.born + 1 for one in seen[name])
             assert (len(account.blind), account.lost) == (1, 0), account.blind
@@ -388,8 +488,10 @@ def test_overrun_is_told_of_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["this", "older"])
-@needs_connector
-def test_connector_with_threads(start_any: Start, monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
+@pytest.mark.parametrize("name", ["cn_proc", "ptrace"])
+def test_threads_and_statuses(
+    start_any: Start, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, name: str, kernel: str
+) -> None:
     """A process ends with its last thread and that one's status, whichever it is; a thread's own end is none, and exec by one is none.
 
     Also where a pidfd tells no status (before Linux 6.15), for which the kernel's refusal stands in.
@@ -423,7 +525,7 @@ os.waitpid(children[0], 0), os.waitpid(children[1], 0)
 os.kill(children[2], signal.SIGKILL); os.wait(); os._exit(6)
 """,
     )
-    with Observer(run.pid, source="cn_proc") as observer:
+    with Observer(run.pid, source=available(name, request)) as observer:
         run.send("USR1")
         run.wait_out("passed")
         run.wait_out("outlived")
@@ -610,7 +712,7 @@ def test_the_next_best_source_is_taken(start_any: Start, monkeypatch: pytest.Mon
     for name in ("trace", "cn_proc"):
         with pytest.raises(UnavailableError, match="switched off here"), Observer(run.pid, source=name):
             pass
-    with pytest.raises(ValueError, match="there are trace, cn_proc, pidfd"):
+    with pytest.raises(ValueError, match="there are trace, cn_proc, pidfd and ptrace"):
         Observer(run.pid, source="strace")
 
 
@@ -710,11 +812,12 @@ with Observer(int(sys.argv[1])):
         assert not [name for name in instances() if left in name]
 
 
-def test_target_is_not_disturbed(start_any: Start, source: str) -> None:
+@pytest.mark.parametrize("source", SOURCES)
+def test_target_is_not_disturbed(start_any: Start, request: pytest.FixtureRequest, source: str) -> None:
     """Not traced, not signalled, not slowed: PID 1 does not even wake up."""
     run = guest(start_any, "step()")
     before = processes.switches(run.pid)
-    with Observer(run.pid, source=source) as observer:
+    with Observer(run.pid, source=available(source, request)) as observer:
         assert processes.status(run.pid)["TracerPid"] == "0"
         assert observer.account().init.ended is None
     assert processes.switches(run.pid) == before
