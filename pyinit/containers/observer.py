@@ -1,10 +1,10 @@
 """Watches a PID namespace from outside until its PID 1 is gone: every process, every end, every signal.
 
-Three sources, best first; each has the next one's knowledge, too:
+Three sources, best first:
 
 - `trace`, tracepoints (`tracefs`): births, names, ends and signals with their senders, also of processes that live for less than
-  a look at /proc. They are the only way to tell a kill by PID 1 from the kernel's own when PID 1 leaves, because pidfds and timing look
-  the same. The kernel's own kill is a SIGKILL with code SI_KERNEL sent by PID 1 after its exit began (zap_pid_ns_processes).
+  a look at /proc. They alone tell a kill by PID 1 from the kernel's own when PID 1 leaves: pidfds and timing look the same. The kernel's
+  own kill is a SIGKILL with code SI_KERNEL sent by PID 1 after its exit began (zap_pid_ns_processes).
 - `cn_proc`, the process connector (`connector`): births, names, ends and wait statuses, but no signals, and only in the host's network
   namespace and the initial PID namespace.
 - `pidfd`: a pidfd for each process tells when it died and, once it is reaped, its wait status (Linux >= 6.15), whoever's child it was.
@@ -12,10 +12,10 @@ Three sources, best first; each has the next one's knowledge, too:
 
 The account says what could not be seen, and why a better source was not to be had.
 
-`ptrace` (`tracer`) is a fourth, for who asks for it: it works wherever tracing is allowed, also in a nested PID namespace, and tells whether a
-SIGKILL came before PID 1 left. It was rejected as a default because it disturbs, so what it sees is not quite how the target stops when
-nobody looks: each birth, exec, signal and end waits for us; a signal that is ignored interrupts a traced process; a traced PID 1
-is not protected from signals by the kernel as it otherwise is, but by us. And it sees less of signals than it seems: who takes
+`ptrace` (`tracer`) is a fourth, for who asks for it: it works wherever tracing is allowed, also in a nested PID namespace, and tells
+whether a SIGKILL came before PID 1 left. It was rejected as a default because it disturbs, so what it sees is not quite how the target
+stops when nobody looks: each birth, exec, signal and end waits for us; a signal that is ignored interrupts a traced process; a traced
+PID 1 is not protected from signals by the kernel as it otherwise is, but by us. And it sees less of signals than it seems: who takes
 them by sigwait or from a signalfd, as inits do, has nothing delivered.
 
 The others do nothing to the target: it is neither stopped, signalled nor traced, and its namespaces are not entered. Memory is bounded:

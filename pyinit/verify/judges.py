@@ -159,18 +159,21 @@ def program_was_asked(case: Case, _act: Act, stop: Stop) -> Finding:
     if not deaf:
         return passed(f"{listed(behind)} ran behind a shell and ended without being killed")
     straight = case.act("straight")
+    asked, went_on = ({tuple(one) for one in straight.seen.get(key, ())} for key in ("asked", "went_on"))
     if stop.sees_signals:
         unasked = [process for process in deaf if not stop.heard(process)]
     elif straight.seen:
-        ended = {tuple(one) for one in straight.seen["ended"]}
-        unasked = [process for process in deaf if (process.inside, process.name) in ended]
+        unknown = [process for process in deaf if (process.name, process.command) not in asked]
+        if unknown:
+            return skipped(
+                f"{listed(unknown)} was killed, and was not found in a fresh container, to be asked directly"
+            )
+        unasked = [process for process in deaf if (process.name, process.command) not in went_on]
     else:
         return skipped(f"{listed(deaf)} was killed, and {stop.source} does not show whether it had been asked")
     if not unasked:
         return passed(f"{listed(deaf)} ran behind a shell, had the signal and went on")
-    proof = []
-    if straight.seen:
-        proof = [f"asked directly, in a fresh container: {name} ended" for _, name in straight.seen["ended"]]
+    proof = [f"asked directly, in a fresh container: {name} ended" for name, _ in sorted(asked - went_on)]
     return failed(
         f"{listed(unasked)} runs behind a shell, which did not pass {case.stop_signal} on: it never got the signal, and was killed",
         *(ended_how(stop, process) for process in stop.members),

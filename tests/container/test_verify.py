@@ -27,7 +27,7 @@ from pyinit.verify.evidence import Stop
 from pyinit.verify.ready import Readiness
 from pyinit.verify.runner import ImpossibleRunError, Plan, Run, run
 from pyinit.verify.subject import ImageSubject, image_of
-from pyinit.verify.verdicts import Severity
+from pyinit.verify.verdicts import Severity, Source
 from support.waiting import until
 
 pytestmark = pytest.mark.engines("native")
@@ -452,12 +452,15 @@ def test_a_nested_namespace_is_part_of_it(containers: Engine, observer: Agent, i
     assert [one.name for one in stop.members if one.is_init] == ["pyinit"]
 
 
+ALL = (*SOURCES, "ptrace")
+
+
 def best_source(agent: Agent) -> str:
     """The first that the observer does not refuse."""
     return next(name for name in SOURCES if not agent.hello["refusals"].get(name))
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", ALL)
 def test_each_source_tells_what_it_knows(
     source: str, containers: Engine, observer: Agent, images: Mapping[str, str]
 ) -> None:
@@ -480,11 +483,15 @@ def test_each_source_tells_what_it_knows(
     assert (bool(stop.account.blind) and "signal" in stop.account.blind[0]) is (source != "trace"), stop.account.blind
     known = {"sleep": How.KILLED_BY_INIT, "tail": How.KILLED_BY_NAMESPACE_END}
     assert {one.name: stop.how(one) for one in stop.killed} == (
-        known if source == "trace" else dict.fromkeys(known, How.KILLED)
+        known
+        if source == "trace"
+        else {**known, "sleep": How.KILLED}
+        if source == "ptrace"
+        else dict.fromkeys(known, How.KILLED)
     )
 
 
-@pytest.mark.parametrize("source", [name for name in SOURCES if name != "trace"])
+@pytest.mark.parametrize("source", ALL[1:])
 def test_the_engine_s_own_kill_is_known_by_every_source(
     source: str, containers: Engine, observer: Agent, images: Mapping[str, str]
 ) -> None:
@@ -495,6 +502,37 @@ def test_the_engine_s_own_kill_is_known_by_every_source(
         stop = plain_stop(Row("", guest("deaf"), {}, grace=1), containers, agent, images)
     assert (stop.source, stop.forced) == (source, True)
     assert [stop.how(one) for one in stop.members] == [How.KILLED_FROM_OUTSIDE]
+
+
+@pytest.mark.parametrize("source", ALL[1:])
+def test_verdicts_do_not_depend_on_the_source(
+    source: str, containers: Engine, observer: Agent, images: Mapping[str, str]
+) -> None:
+    """With each source a check says what it says with tracepoints, or is skipped: of a good container, and of bad ones."""
+    if observer.hello["refusals"].get(source):
+        pytest.skip(observer.hello["refusals"][source])
+    names = ("SG-01", "SG-06", "SG-07", "GR-01", "PT-01", "PT-04", "EX-06", "ST-01", "ZO-01")
+    with Agent(containers, source=source) as agent:
+        for row in ROWS:
+            if row.name not in (
+                "a server behind an init",
+                "a shell that waits",
+                "one that reaps nobody",
+                "an init that makes SIGTERM of SIGQUIT",
+            ):
+                continue
+            wanted = {name: row.says.get(name, ("", "")) for name in names}
+            found = verify(replace(row, says=wanted), containers, agent, images)
+            assert found.source == source
+            for one in found.results:
+                verdict = one.finding.verdict.value
+                needs_signals = one.check.source is Source.SIGNALS
+                if needs_signals:
+                    assert verdict == "skipped", (row.name, one.finding)
+                elif one.check.id in row.says:
+                    assert verdict == row.says[one.check.id][0], (row.name, one.check.id, one.finding)
+                elif one.check.id == "SG-07" and row.name == "a server behind an init":
+                    assert one.finding.words == "SIGKILL from inside: no effect; SIGSTOP from inside: no effect"
 
 
 def test_without_tracepoints_checks_that_need_signals_are_skipped(

@@ -197,12 +197,18 @@ def test_without_senders_a_program_behind_a_shell_is_not_called_unasked() -> Non
     assert SHELL.account is not None
     blind = stop_of(*(replace(one, signals=()) for one in SHELL.account.processes), source="pidfd")
     assert judged("PT-01", case_of(blind)).verdict is Verdict.SKIPPED
-    straight = Act("straight", seen={"asked": [(7, "server")], "ended": [(7, "server")]})
-    assert judged("PT-01", case_of(blind, straight)).verdict is Verdict.FAIL
-    assert (
-        judged("PT-01", case_of(blind, replace(straight, seen={"asked": [(7, "server")], "ended": []}))).verdict
-        is Verdict.PASS
+    server = ("server", "server")
+    straight = Act("straight", seen={"asked": [server], "went_on": []})
+    found = judged("PT-01", case_of(blind, straight))
+    assert (found.verdict, found.evidence[-1]) == (
+        Verdict.FAIL,
+        "asked directly, in a fresh container: server ended",
     )
+    went_on = replace(straight, seen={"asked": [server], "went_on": [server]})
+    assert judged("PT-01", case_of(blind, went_on)).verdict is Verdict.PASS
+    not_found = replace(straight, seen={"asked": [("server", "server --debug")], "went_on": []})
+    found = judged("PT-01", case_of(blind, not_found))
+    assert (found.verdict, "not found in a fresh container" in found.words) == (Verdict.SKIPPED, True)
 
 
 def test_who_ended_in_an_unknown_way_is_not_passed() -> None:
