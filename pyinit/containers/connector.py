@@ -27,6 +27,9 @@ from pyinit.containers.events import Born, Event, Exited, Lost, Renamed, Unavail
 BUFFER = 8 << 20
 """Bytes of the socket's buffer: some 10,000 events between two reads."""
 
+AT_ONCE = 10_000
+"""Events of one `read`: others want the lock, too."""
+
 PROOF_WITHIN = 5.0
 """Seconds that the first event may take."""
 
@@ -97,9 +100,9 @@ class Connector:
         return (self._socket.fileno(),)
 
     def read(self) -> list[Event]:
-        """What has happened since the last call, on each CPU in the order of time."""
+        """What has happened since the last call, on each CPU in the order of time; or a part of it, where that is much."""
         events: list[Event] = []
-        while True:
+        while len(events) < AT_ONCE:
             try:
                 data, (sender, _) = self._socket.recvfrom(4096)
             except BlockingIOError:
@@ -112,6 +115,7 @@ class Connector:
                 continue
             if sender == 0:  # the kernel
                 events += self._parse(data)
+        return events
 
     def close(self) -> None:
         """Ends the subscription. May be called twice."""
@@ -126,15 +130,18 @@ class Connector:
 
     def _prove(self) -> None:
         """Until a birth of our own, that of a thread, has come back; what comes before it is of no interest. Raises OSError."""
-        thread = threading.Thread(target=int, name="proof of the process connector")
-        thread.start()
-        thread.join()
+        born = set()
         deadline = time.monotonic() + PROOF_WITHIN
-        while (left := deadline - time.monotonic()) > 0:
-            if any(isinstance(event, Born) and event.child == thread.native_id for event in self.read()):
+        while time.monotonic() < deadline:
+            thread = threading.Thread(target=int, name="proof of the process connector")
+            thread.start()
+            thread.join()
+            born.add(thread.native_id)
+            if any(isinstance(event, Born) and event.child in born for event in self.read()):
                 return
-            select.select([self._socket], [], [], left)
-        raise UnavailableError(f"no process connector: it showed nothing for {PROOF_WITHIN:.0f} s; {_NEEDS}")
+            # again: that one may have found no room
+            select.select([self._socket], [], [], 0.05)
+        raise UnavailableError(f"no process connector: it showed nothing for {PROOF_WITHIN:g} s; {_NEEDS}")
 
     def _parse(self, data: bytes) -> list[Event]:
         """One message. Raises OSError when it is the refusal of our subscription."""

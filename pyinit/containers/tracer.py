@@ -97,9 +97,8 @@ class Tracer:
             yield from self._child_of(thread, self._message(thread), event)
         elif event == _EXEC:
             former = self._message(thread)
-            if (
-                former != thread
-            ):  # it has taken over the first thread's number; of the end of its own nothing else tells
+            if former != thread:
+                # it has taken over the first thread's number; of the end of its own nothing else tells
                 self._known.discard(former)
                 yield Exited(now, former)
             yield Renamed(now, thread, "")
@@ -114,7 +113,8 @@ class Tracer:
         else:
             code, sender = self._origin(thread)
             yield Delivered(now, thread, number, code, sender)
-            inject = 0 if number == signal.SIGSTOP and sender and procfs.numbers(thread)[-1] == 1 else number
+            from_inside = number == signal.SIGSTOP and sender != 0
+            inject = 0 if from_inside and procfs.numbers(procfs.process_of(thread))[-1] == 1 else number
         self._call(_CONT, thread, 0, inject)
 
     def _child_of(self, thread: int, child: int, event: int) -> Iterator[Event]:
@@ -124,7 +124,7 @@ class Tracer:
         yield Born(now, thread, child, "", is_thread)
         gone = self._gone.pop(child, None)
         if gone is not None and gone.time > now - NUMBER_KEPT:
-            yield gone
+            yield gone._replace(time=now)
 
     def _newborn(self, child: int) -> Iterator[Event]:
         self._known.add(child)
