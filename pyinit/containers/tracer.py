@@ -40,10 +40,6 @@ _ANY = os.WNOHANG | 0x40000000 | 0x20000000
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
-NUMBER_KEPT = 1.0
-"""Seconds for which a number surely still means the same one."""
-
-
 class Tracer:
     """Follows threads, and all that they give birth to."""
 
@@ -52,8 +48,6 @@ class Tracer:
         self._libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
         self._libc.ptrace.restype = ctypes.c_long
         self._known: set[int] = set()
-        self._gone: dict[int, Exited] = {}
-        """Those who were killed before their first stop, and before their parent's word of them."""
 
     def follow(self, thread: int) -> None:
         """Follows a thread. Raises ProcessLookupError when it is gone, UnavailableError when it may not be traced."""
@@ -84,17 +78,16 @@ class Tracer:
                 if os.WIFSTOPPED(status):
                     yield from self._stopped(thread, status >> 16, os.WSTOPSIG(status))
                 else:
-                    ended = Exited(time.monotonic(), thread, status)
-                    if thread not in self._known:
-                        self._gone[thread] = ended
                     self._known.discard(thread)
-                    yield ended
+                    yield Exited(time.monotonic(), thread, status)
 
     def _stopped(self, thread: int, event: int, number: int) -> Iterator[Event]:
         now = time.monotonic()
         inject = 0
         if event in (_FORK, _VFORK, _CLONE):
-            yield from self._child_of(thread, self._message(thread), event)
+            child = self._message(thread)
+            # it may have been told of before: whichever comes first, this or its own first stop
+            yield Born(now, thread, child, "", event == _CLONE and Path(f"/proc/{thread}/task/{child}").exists())
         elif event == _EXEC:
             former = self._message(thread)
             if former != thread:
@@ -116,15 +109,6 @@ class Tracer:
             from_inside = number == signal.SIGSTOP and sender != 0
             inject = 0 if from_inside and procfs.numbers(procfs.process_of(thread))[-1] == 1 else number
         self._call(_CONT, thread, 0, inject)
-
-    def _child_of(self, thread: int, child: int, event: int) -> Iterator[Event]:
-        """It may have been told of before: whichever comes first, this or the child's own first stop."""
-        now = time.monotonic()
-        is_thread = event == _CLONE and Path(f"/proc/{thread}/task/{child}").exists()
-        yield Born(now, thread, child, "", is_thread)
-        gone = self._gone.pop(child, None)
-        if gone is not None and gone.time > now - NUMBER_KEPT:
-            yield gone._replace(time=now)
 
     def _newborn(self, child: int) -> Iterator[Event]:
         self._known.add(child)

@@ -165,23 +165,25 @@ step(); os.kill(killer, signal.SIGUSR2); os.wait(); os.wait()
     assert account.how(killer) is How.FINISHED
 
 
-@needs_tracing
-def test_killed_by_init_and_killed_as_init_left(start_any: Start) -> None:
+@pytest.mark.parametrize(("name", "by_init"), [("trace", How.KILLED_BY_INIT), ("ptrace", How.KILLED)])
+def test_killed_by_init_and_killed_as_init_left(
+    start_any: Start, request: pytest.FixtureRequest, name: str, by_init: How
+) -> None:
     """One namespace, two SIGKILLs within milliseconds: the one by PID 1 and the kernel's own are told apart."""
     run = guest(
         start_any,
         "first = child('first', sleeper); child('second', sleeper)\nstep(); os.kill(first, signal.SIGKILL); os._exit(5)",
     )
-    with Observer(run.pid) as observer:
+    with Observer(run.pid, source=available(name, request)) as observer:
         account = stop(run, observer, "USR1")
     first, second = by_inside(account, run.value("first")), by_inside(account, run.value("second"))
-    assert account.how(first) is How.KILLED_BY_INIT
+    assert account.how(first) is by_init
     assert account.how(second) is How.KILLED_BY_NAMESPACE_END
     assert (first.status, second.status, account.init.status) == (9, 9, 5 << 8)
 
 
-@needs_tracing
-def test_killed_as_init_with_threads_left(start_any: Start) -> None:
+@pytest.mark.parametrize("name", ["trace", "ptrace"])
+def test_killed_as_init_with_threads_left(start_any: Start, request: pytest.FixtureRequest, name: str) -> None:
     """The same when PID 1 has threads, and ends in one of them: whoever of them clears the namespace, it is the kernel's kill."""
     run = guest(
         start_any,
@@ -194,7 +196,7 @@ threading.Thread(target=lambda: (step(), os._exit(0)), daemon=True).start()
 wait(signal.SIGINT)
 """,
     )
-    with Observer(run.pid) as observer:
+    with Observer(run.pid, source=available(name, request)) as observer:
         account = stop(run, observer, "USR1")
     assert account.how(by_inside(account, run.value("one"))) is How.KILLED_BY_NAMESPACE_END
     assert len(account.processes) == 2
@@ -369,12 +371,24 @@ os.kill(pid, signal.SIGUSR2); say("ready"); wait(signal.SIGUSR1); os.wait(); say
 
 def test_stopped_processes_stay_stopped_while_traced(start_any: Start) -> None:
     """SIGSTOP, and SIGCONT after it, work on those who are traced, and SIGKILL on one that is stopped."""
-    run = guest(start_any, "child('one', sleeper); step()")
+    run = guest(
+        start_any, "child('one', sleeper); step(); child('two', sleeper); step(); child('three', sleeper); step()"
+    )
+
+    def state(pid: int) -> str:
+        return processes.status(pid)["State"][0]
+
     with Observer(run.pid, source="ptrace") as observer:
         one = by_pid(observer.account(), run.value("one"))
-        for sent, state in (("STOP", "t"), ("CONT", "S"), ("STOP", "t")):
-            os.kill(one, number(sent))
-            until(lambda: processes.status(one)["State"][0] == state, 10, f"{state} after {sent}")  # noqa: B023
+        for later in ("two", "three"):
+            os.kill(one, signal.SIGCONT)
+            until(lambda: state(one) == "S", 10, "going on")
+            os.kill(one, signal.SIGSTOP)
+            until(lambda: state(one) == "t", 10, "the stop")
+            # once a birth that came after it is known, the stop has been seen, too
+            run.send("USR1")
+            until(lambda: by_inside(observer.account(), run.value(later)), 10, "a birth")  # noqa: B023
+            assert state(one) == "t"
         account = stop(run, observer, "TERM")
     assert account.how(by_inside(account, run.value("one"))) is How.KILLED_BY_NAMESPACE_END
 
@@ -434,6 +448,30 @@ def test_who_is_missed_by_pidfds_alone(start_any: Start, request: pytest.Fixture
             assert all(one.ended is not None and one.born < one.ended < one.born + 1 for one in seen[name])
             assert (len(account.blind), account.lost) == (1, 0), account.blind
     assert len(seen["pidfd"]) < 150
+
+
+@pytest.mark.parametrize("name", ["cn_proc", "ptrace"])
+def test_fork_bomb_that_is_left_to_the_kernel(start_any: Start, request: pytest.FixtureRequest, name: str) -> None:
+    """Three that fork as fast as they can while PID 1 leaves: each of their children has its one end, with its status."""
+    run = guest(
+        start_any,
+        """
+def bomb():
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for _ in range(300):
+        if os.fork() == 0: os._exit(3)
+    sleeper()
+bombs = [child("bomb", bomb) for _ in range(3)]
+step(); os._exit(0)
+""",
+    )
+    with Observer(run.pid, source=available(name, request)) as observer:
+        until(lambda: len(observer.account().processes) > 20, 10, "children")
+        account = stop(run, observer, "USR1")
+    assert len(account.blind) == 1, account.blind
+    assert {one.status for one in account.processes} <= {0, 9, 3 << 8}
+    assert len({(one.pid, one.born) for one in account.processes}) == len(account.processes)
+    assert all(one.ended is not None and one.ended > one.born - 0.02 for one in account.processes)  # /proc rounds
 
 
 @needs_connector
