@@ -320,7 +320,9 @@ class Container:
         try:
             self.engine.client.api.kill(self.id, signal)
         except docker.errors.APIError as error:
-            if error.status_code in (404, 409) or "not running" in str(error):
+            if error.status_code in (404, 409) or any(
+                words in str(error) for words in ("not running", "only kill running")
+            ):
                 return False
             raise EngineError(f"no signal can be sent: {explain(error)}") from None
         return True

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from pyinit.containers.engine import Container, Engine
     from pyinit.containers.remote import Agent, Seen, Watch
 
-OPENSHIFT_USER = "1000640000:0"
-"""A user that no image knows, in the group root: what OpenShift runs containers as."""
+OPENSHIFT_USER = "54321:0"
+"""A user that no image knows, in the group root, as OpenShift runs containers. Its own are above 1,000,000,000, which engines that remap
+users (userns-remap, rootless: 65,536 of them) cannot give."""
 
 EARLY = (0.0, 0.005, 0.05, 0.2)
 """Seconds after the start at which a stop signal is tried."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyinit.containers.timeline import Timeline
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "mksh", "fish"})
+INTERPRETERS = ("python", "pypy", "node", "bun", "deno", "ruby", "perl", "php", "java")
 
 
 @dataclass(frozen=True)
@@ -166,3 +167,13 @@ def is_shell(seen: Seen) -> bool:
     if program == "busybox":
         return seen.name in SHELLS
     return program.lstrip("-") in SHELLS
+
+
+def is_copy_of(seen: Seen, first: Seen) -> bool:
+    """Whether it looks like a fork of `first` that executed nothing: one program with processes of its own (PostgreSQL, httpd).
+
+    Of an interpreter the command line has to be the same, too; other programs write their part in it (`postgres: checkpointer`).
+    """
+    if not seen.program or seen.program != first.program:
+        return False
+    return seen.command == first.command or not seen.program.startswith(INTERPRETERS)

@@ -15,7 +15,7 @@ from pyinit.verify.runner import Plan, Run, _judge
 from pyinit.verify.verdicts import Check, Finding, Result, Severity, Source, Verdict, passed, skipped
 
 STOPPED = 1000.0
-TERM, KILL = 15, 9
+QUIT, TERM, KILL = 3, 15, 9
 
 
 def sent(after: float, number: int, sender: Sender, fate: Fate = Fate.DELIVERED) -> Signal:
@@ -299,3 +299,26 @@ def test_every_row_of_the_catalogue_is_whole() -> None:
         assert check.why.endswith(".")
         assert check.group
         assert bool(check.fix) == (check.severity is not Severity.NOTE), check.id
+
+
+@pytest.mark.parametrize(
+    ("first", "worker", "command", "verdict"),
+    [
+        (
+            "postgres",
+            "postgres",
+            "postgres: checkpointer",
+            Verdict.PASS,
+        ),  # one program, which tells its own processes its own way
+        ("python3", "python3", "", Verdict.PASS),  # a fork of it
+        ("python3", "python3", "python3 /srv/app.py", Verdict.FAIL),  # one program in front of another
+        ("node", "node", "node /srv/app.js", Verdict.FAIL),
+        ("init", "server", "", Verdict.FAIL),
+    ],
+)
+def test_sg06_asks_the_program(first: str, worker: str, command: str, verdict: Verdict) -> None:
+    """QUIT came, and the others got TERM: a fault of what stands in front of a program, the program's own affair in its own processes."""
+    asked = sent(0, QUIT, Sender.OUTSIDE)
+    stop = stop_of(process(first, 1, 1, 0, asked), process(worker, 7, 0.9, 0, PASSED_ON))
+    before = tuple(replace(one, command=command) if command and one.inside == 7 else one for one in stop.before)
+    assert judged("SG-06", case_of(replace(stop, before=before), stop_signal=QUIT)).verdict is verdict
