@@ -139,6 +139,12 @@ def _judging(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--config", metavar="FILE", type=Path, help="instead of verify.toml or pyproject.toml in this folder"
     )
+    group.add_argument(
+        "--source",
+        choices=("auto", "trace", "cn_proc", "pidfd", "ptrace"),
+        default="auto",
+        help="what the observer sees with: auto is the first of trace, cn_proc and pidfd that is to be had; ptrace disturbs",
+    )
     group.add_argument("--list-checks", action="store_true", help="print all checks, and end")
 
 
@@ -257,7 +263,8 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
             if not errors.is_terminal:
                 errors.print(f"{done} of {of}: {what}")
 
-        with Agent(engine, base=options.observer_image) as agent, Compose() as compose:
+        source = None if options.source == "auto" else options.source
+        with Agent(engine, base=options.observer_image, source=source) as agent, Compose() as compose:
             about = {"engine": engine.name, "observer": agent.step, "kernel": str(agent.hello["kernel"])}
             if options.init is None:
                 stage = _stage(engine, agent, compose, options)

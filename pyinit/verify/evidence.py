@@ -68,12 +68,12 @@ class Stop:
 
     @property
     def source(self) -> str:
-        """Of the account: `trace`, `pidfd` or `outcome`."""
+        """Of the account: `trace`, `cn_proc`, `pidfd`, `ptrace`; `outcome` where there is none."""
         return self.account.source if self.account else "outcome"
 
     @property
     def sees_signals(self) -> bool:
-        """Whether every signal is in the account."""
+        """Whether every signal is in the account. (ptrace misses those that sigwait takes.)"""
         return self.account is not None and self.account.source == "trace"
 
     @property

@@ -93,8 +93,8 @@ def stop_signal_heard(case: Case, _act: Act, stop: Stop) -> Finding:
     """SG-06: the declared stop signal is what the program gets."""
     if not case.image.declares_stop_signal or case.image.stop_signal == signals.TERM:
         return skipped("the image declares no STOPSIGNAL other than SIGTERM")
-    if not stop.sees_signals or stop.timeline is None:
-        return skipped(f"needs the source trace, which shows signals; there is only {stop.source}")
+    if stop.timeline is None:
+        return skipped("nothing of it could be watched")
     first = next((seen for seen in stop.before if seen.inside == 1), None)
     # forks of PID 1: it is the program itself, and what it tells its own processes is its own affair
     own = {1} | {seen.inside for seen in stop.before if first and is_copy_of(seen, first)}
@@ -165,18 +165,21 @@ def program_was_asked(case: Case, _act: Act, stop: Stop) -> Finding:
     if not deaf:
         return passed(f"{listed(behind)} ran behind a shell and ended without being killed")
     straight = case.act("straight")
+    asked, went_on = ({tuple(one) for one in straight.seen.get(key, ())} for key in ("asked", "went_on"))
     if stop.sees_signals:
         unasked = [process for process in deaf if not stop.heard(process)]
     elif straight.seen:
-        ended = {tuple(one) for one in straight.seen["ended"]}
-        unasked = [process for process in deaf if (process.inside, process.name) in ended]
+        unknown = [process for process in deaf if (process.name, process.command) not in asked]
+        if unknown:
+            return skipped(
+                f"{listed(unknown)} was killed, and was not found in a fresh container, to be asked directly"
+            )
+        unasked = [process for process in deaf if (process.name, process.command) not in went_on]
     else:
         return skipped(f"{listed(deaf)} was killed, and {stop.source} does not show whether it had been asked")
     if not unasked:
         return passed(f"{listed(deaf)} ran behind a shell, had the signal and went on")
-    proof = []
-    if straight.seen:
-        proof = [f"asked directly, in a fresh container: {name} ended" for _, name in straight.seen["ended"]]
+    proof = [f"asked directly, in a fresh container: {name} ended" for name, _ in sorted(asked - went_on)]
     return failed(
         f"{listed(unasked)} runs behind a shell, which did not pass {case.stop_signal} on: it never got the signal, and was killed",
         *(ended_how(stop, process) for process in stop.members),
@@ -215,6 +218,10 @@ def nobody_killed(_case: Case, _act: Act, stop: Stop) -> Finding:
         return failed("; ".join(words), *(ended_how(stop, process) for process in stop.members))
     if unknown:
         return skipped(f"how {listed(unknown)} ended is not known ({stop.source}: {'; '.join(stop.account.blind)})")
+    if stop.source == "pidfd":
+        return passed(
+            f"all {len(stop.members)} processes that were seen ended by themselves (the source pidfd misses short-lived ones)"
+        )
     return passed(f"all {len(stop.members)} processes ended by themselves")
 
 

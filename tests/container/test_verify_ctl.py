@@ -47,6 +47,16 @@ def test_a_good_one(ctl: Ctl, base: str, tmp_path: Path) -> None:
     assert "it stops as it should" in (tmp_path / "r.md").read_text()
 
 
+def test_a_source_by_name(ctl: Ctl, base: str, tmp_path: Path) -> None:
+    """--source takes that one, which the report names; one that there is not is a matter of usage."""
+    done = ctl(base, *QUICK, "--source", "pidfd", "--json", "r.json", "--", "python3", "-c", GOOD)
+    assert (done.returncode, json.loads((tmp_path / "r.json").read_text())["source"]) == (0, "pidfd"), done.stderr
+    done = ctl(base, "--source", "strace")
+    assert (done.returncode, "choose from 'auto', 'trace', 'cn_proc', 'pidfd', 'ptrace'" in done.stderr) == (2, True), (
+        done.stderr
+    )
+
+
 def test_a_bad_one_and_its_baseline(ctl: Ctl, base: str) -> None:
     """Exit status 1, and 0 once it is known; a reason on the command line excuses."""
     bad = ("--", "python3", "-c", GOOD.replace("sys.exit(0)", "sys.exit(7)"))
