@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import sys
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -123,6 +124,7 @@ def _judging(group: argparse._ArgumentGroup) -> None:
 
 def _reporting(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--json", metavar="FILE", type=Path, help="write everything as JSON (- is stdout)")
+    group.add_argument("--schema", action="store_true", help="print the JSON Schema of --json, and end")
     group.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit's XML")
     group.add_argument("--markdown", metavar="FILE", type=Path, help="write Markdown, for a CI job's summary")
     group.add_argument("--jobs", metavar="N", type=int, help="how many containers at once (3)")
@@ -139,6 +141,9 @@ def _reporting(group: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify. Raises CommandError."""
+    if options.schema:
+        print(files("pyinit.verify").joinpath("report.schema.json").read_text("utf-8"), end="")
+        return 0
     missing = [name for name in ("docker", "rich") if find_spec(name) is None]
     if missing:
         raise CommandError(f"verify needs {' and '.join(missing)}: pip install 'pyinit-pid1[verify]'", IMPOSSIBLE)

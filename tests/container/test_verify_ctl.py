@@ -15,6 +15,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from jsonschema import Draft202012Validator as Validator
 
 from support.waiting import until
 
@@ -83,6 +84,37 @@ def test_a_good_one(ctl: Ctl, base: str, tmp_path: Path) -> None:
     assert found["ready"] == "--ready-log"
     assert 'tests="2" failures="0"' in (tmp_path / "r.xml").read_text()
     assert "it stops as it should" in (tmp_path / "r.md").read_text()
+
+
+def test_reports_are_as_their_schema_says(ctl: Ctl, base: str, tmp_path: Path, schema: Validator) -> None:
+    """Real ones: of an image, with a failure, a skip and an act that is impossible; with a baseline; of an init."""
+    as_root = "import os; os.getuid() and os.abort(); " + GOOD.replace("sys.exit(0)", "sys.exit(7)")
+    image = (base, *QUICK, "--check", "ST-04", "--check", "SG-06", "--check", "GR-02")
+    pyinit = Path(sys.executable).with_name("pyinit")
+    init = (
+        "--init",
+        f"{pyinit} --grace 2s --",
+        "--check",
+        "SG-02",
+        "--check",
+        "K8-05",
+        "--timeout",
+        "3",
+    )
+    found = {}
+    for name, words in {
+        "image": (*image, "--", "python3", "-c", as_root),
+        "baseline": (*image, "--baseline", "image.json", "--", "python3", "-c", as_root),
+        "init": init,
+    }.items():
+        done = ctl("--json", f"{name}.json", *words)
+        found[name] = json.loads((tmp_path / f"{name}.json").read_text())
+        schema.validate(found[name])
+        assert found[name]["status"] == done.returncode, done.stdout + done.stderr
+    assert {one["verdict"] for one in found["image"]["results"]} == {"pass", "fail", "skipped", "note"}
+    assert found["image"]["acts"]["openshift"]["impossible"]
+    assert [one["id"] for one in found["baseline"]["results"] if one["known"]] == ["EX-06"]
+    assert "pyinit" in found["init"]["subject"]["image"]
 
 
 def test_a_bad_one_and_its_baseline(ctl: Ctl, base: str) -> None:

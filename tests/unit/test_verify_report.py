@@ -3,13 +3,17 @@
 import io
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator as Validator
 from rich.console import Console
 
 from pyinit.containers import timeline
-from pyinit.containers.account import Account, Fate, Process, Sender, Signal
+from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
 from pyinit.verify import judges, report, settings
 from pyinit.verify.catalogue import BY_ID, CHECKS
 from pyinit.verify.evidence import Act, Case, Image, Stop
@@ -79,7 +83,7 @@ MIXED = run(
     result("ST-02", Verdict.NOTE),
     result("EX-06", Verdict.FAIL, known=True),
 )
-ABOUT = {"engine": "Docker 20.10", "observer": "everything"}
+ABOUT = {"engine": "Docker 20.10", "observer": "everything", "kernel": "6.18"}
 
 
 # --- the catalogue ---
@@ -150,6 +154,88 @@ def test_as_json() -> None:
     assert found["results"][0]["id"] == "PT-04"
     assert found["results"][0]["fix"]
     assert Account.of_json(found["acts"]["stop"]["stop"]["account"]) == LEFT.account
+
+
+def everything() -> dict[str, Any]:
+    """A report in which each kind of thing is: acts that were impossible or had nothing to be seen, a signal, an end not known."""
+    blind = replace(LEFT, account=None, timeline=None)
+    acts = {
+        "stop": Act("stop", "docker run ...", stop=LEFT, seconds=3.0),
+        "openshift": Act("openshift", "docker run ...", stop=blind),
+        "orphans": Act("orphans", impossible="no way in"),
+    }
+    found: dict[str, Any] = json.loads(
+        report.json_text(replace(MIXED, case=Case(IMAGE, {}, acts)), ABOUT, strict=False)
+    )
+    return found
+
+
+def words_of(schema: Validator) -> Mapping[str, Any]:
+    """The schema itself."""
+    assert not isinstance(schema.schema, bool)
+    return schema.schema
+
+
+def places(value: object, *path: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Where in a report something is: the path to each value but the whole."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from places(inner, *path, key)
+
+
+def test_the_schema_knows_every_key_and_nothing_else(schema: Validator) -> None:
+    """A report is as the schema says; without any one of its keys, with one more anywhere, or with another type it is not."""
+    schema.validate(everything())
+    assert words_of(schema)["properties"]["schema"]["const"] == report.SCHEMA
+    for path in places(everything()):
+        *above, key = path
+        for change in ("other type", *(("missing", "one more") if isinstance(key, str) else ())):
+            changed: Any = everything()
+            place = changed
+            for step in above:
+                place = place[step]
+            if change == "other type":
+                place[key] = {"": place[key]}
+            elif change == "one more":
+                place["more"] = "anything"
+            elif above != ["acts"]:  # which acts were done differs from run to run
+                del place[key]
+            if changed != everything():
+                assert not schema.is_valid(changed), (path, change)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("schema",), "pyinit-verify/2"),
+        (("status",), 3),
+        (("results", 0, "verdict"), "passed"),
+        (("results", 0, "severity"), "may"),
+        (("results", 0, "id"), "PT-4"),
+        (("results", 0, "seconds"), -1),
+        (("acts", "stop", "stop", "account", "processes", 0, "how"), "gone"),
+        (("acts", "stop", "stop", "account", "processes", 0, "signals", 0, "sender"), "somebody"),
+        (("acts", "stop", "stop", "account", "processes", 0, "signals", 0, "number"), 65),
+    ],
+)
+def test_the_schema_knows_the_values(path: tuple[Any, ...], value: object, schema: Validator) -> None:
+    """A verdict, an id, an end that there is not is refused."""
+    changed: Any = everything()
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    assert not schema.is_valid(changed)
+
+
+def test_the_schema_has_the_words_of_the_code(schema: Validator) -> None:
+    """What is an enumeration here is the same one there."""
+    known, result, signal_ = (words_of(schema)["$defs"][name] for name in ("how", "result", "signal"))
+    assert known["enum"] == [how.name.lower() for how in How]
+    assert result["properties"]["verdict"]["enum"] == [verdict.value for verdict in Verdict]
+    assert result["properties"]["severity"]["enum"] == [severity.value for severity in Severity]
+    assert signal_["properties"]["fate"]["enum"] == [fate.name.lower() for fate in Fate]
+    assert signal_["properties"]["sender"]["enum"] == [sender.name.lower() for sender in Sender]
 
 
 def test_as_junit() -> None:
