@@ -214,11 +214,13 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
 
     from pyinit.containers.remote import Agent  # noqa: PLC0415
     from pyinit.verify import report, runner, settings  # noqa: PLC0415
+    from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415
 
     if bool(options.image) == (options.init is not None):
         raise CommandError("verify: which image, or which --init? pyinitctl verify IMAGE [-- COMMAND...]", IMPOSSIBLE)
-    said = settings.load(options.config, Path.cwd())
-    _merge(options, said)
+    table = _table(options)
+    said = settings.load(options.config, Path.cwd(), table if options.init is None else (*table, *CHECKS))
+    _merge(options, said, table)
     plan = _plan(options, said)
     errors = Console(stderr=True, highlight=False)
     engine.clean()
@@ -290,26 +292,27 @@ def _stage(engine: Engine, agent: Agent, options: argparse.Namespace) -> Any:  #
     return Stage(engine, agent, ImageSubject(image, grace, arguments, run_options, words), readiness, judging)
 
 
-def _merge(options: argparse.Namespace, said: Settings) -> None:
-    """What the file says, where the command line says nothing."""
+def _merge(options: argparse.Namespace, said: Settings, table: Sequence[Check]) -> None:
+    """What the file says, where the command line says nothing; without checks that are not for what is judged."""
+    from pyinit.verify.settings import CHECK_LISTS, chosen  # noqa: PLC0415 - an extra
+
     for key, value in said.values.items():
         name = key.replace("-", "_")
         if key != "skip" and not getattr(options, name):
-            setattr(options, name, value)
+            setattr(options, name, [word for word in value if chosen(word, table)] if key in CHECK_LISTS else value)
 
 
 def _plan(options: argparse.Namespace, said: Settings) -> Plan:
     from pyinit.verify.runner import Plan  # noqa: PLC0415 - an extra
 
     table = _table(options)
-    names = {"openshift": "ST-04", "readonly": "ST-05"}
     checks = [check for word in options.check or [] for check in _chosen(word, table)] or list(table)
     left_out = dict(said.skip)
     for word in options.skip or []:
         identity, _, reason = word.partition("=")
         for check in _chosen(identity, table):
             left_out[check.id] = reason or "on the command line"
-    require = {check.id for word in options.require or [] for check in _chosen(names.get(word, word), table)}
+    require = {check.id for word in options.require or [] for check in _chosen(word, table)}
     known = _known(options.baseline) if options.baseline else frozenset()
     jobs = 3 if options.jobs is None else options.jobs
     if jobs < 1:
@@ -318,11 +321,11 @@ def _plan(options: argparse.Namespace, said: Settings) -> Plan:
 
 
 def _chosen(word: str, table: Sequence[Check]) -> Sequence[Check]:
-    found = [check for check in table if word.upper() in (check.id, check.id.partition("-")[0])]
+    from pyinit.verify.settings import chosen, ids, nearest  # noqa: PLC0415 - an extra
+
+    found = chosen(word, table)
     if not found:
-        raise CommandError(
-            f"verify: there is no check {word!r}: there are {', '.join(check.id for check in table)}", IMPOSSIBLE
-        )
+        raise CommandError(f"verify: there is no check {word!r}{nearest(word.upper(), ids(table))}", IMPOSSIBLE)
     return found
 
 

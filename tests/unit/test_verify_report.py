@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pyinit.containers import timeline
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
-from pyinit.verify import judges, report, settings
+from pyinit.verify import inits, judges, report, settings
 from pyinit.verify.catalogue import BY_ID, CHECKS
 from pyinit.verify.evidence import Act, Case, Image, Stop
 from pyinit.verify.runner import Run
@@ -281,6 +281,13 @@ def test_settings(tmp_path: Path) -> None:
         ('strict = true\n\n[skip]\nEX-6 = "no"\n', "line 4: there is no check 'EX-6'; write 'EX-06'?"),
         ('[skip]\nEX-06 = ""\n', "line 2: say why EX-06 is left out"),
         ("timeout = \n", "is not TOML: Invalid value (at line 1, column 11)"),
+        ('check = ["SG", "EX-6"]\n', "line 1: there is no check 'EX-6'; write 'EX-06'?"),
+        ('\nrequire = ["openshit"]\n', "line 2: there is no check 'openshit'; there are SG-01, "),
+        ("check = [1]\n", "line 1: each of check must be a text, not 1"),
+        ('expect-exit = ["143"]\n', "line 1: each of expect-exit must be a number, not '143'"),
+        ("expect-exit = [true]\n", "line 1: each of expect-exit must be a number, not True"),
+        ('ready-log = "("\n', "line 1: ready-log: '(' is no regular expression: missing )"),
+        ('[skip]\nSG-02 = "no"\n', "line 2: there is no check 'SG-02'; write 'S"),
     ],
 )
 def test_wrong_settings(tmp_path: Path, text: str, words: str) -> None:
@@ -289,3 +296,15 @@ def test_wrong_settings(tmp_path: Path, text: str, words: str) -> None:
         load(tmp_path, text)
     assert words in str(caught.value)
     assert str(tmp_path / "verify.toml") in str(caught.value)
+
+
+def test_settings_where_an_init_is_judged(tmp_path: Path) -> None:
+    """Its checks are known too; one that neither has is not."""
+    both = (*inits.CHECKS, *CHECKS)
+    (tmp_path / "verify.toml").write_text(
+        'check = ["K8-05", "sg"]\n[skip]\nSG-02 = "counts"\nEX-06 = "a JVM"\n', encoding="utf-8"
+    )
+    assert settings.load(None, tmp_path, both).skip == {"SG-02": "counts", "EX-06": "a JVM"}
+    (tmp_path / "verify.toml").write_text('[skip]\nK8-5 = "no"\n', encoding="utf-8")
+    with pytest.raises(settings.SettingsError, match=r"line 2: there is no check 'K8-5'; write 'K8-05'\?"):
+        settings.load(None, tmp_path, both)
