@@ -571,6 +571,12 @@ def missing(stage: Stage) -> Act:
     return Act("missing", f"{stage.subject.command_line()} /nowhere/missing; echo $?", seen=seen)
 
 
+def _comes_up(container: Container, word: str) -> bool:
+    """Whether the probe comes to say that word, and the container runs on."""
+    until(lambda: any(line["say"] == word for line in lines(container)) or not container.running, 30.0)
+    return container.running and any(line["say"] == word for line in lines(container))
+
+
 def shared(stage: Stage) -> Act:
     """In another container's PID namespace, where the init is not PID 1."""
     agent = stage.agent
@@ -582,8 +588,7 @@ def shared(stage: Stage) -> Act:
         container = guest_stage.subject.create(stage.engine, pid_mode=f"container:{holder.container.id}")
         try:
             container.start()
-            made = until(lambda: any(line["say"] == "made" for line in lines(container)) or not container.running, 30.0)
-            if not made or not container.running:
+            if not _comes_up(container, "made"):
                 seen = {"refused": container.state["ExitCode"], "others": others(container)}
                 return Act("shared", f"{stage.subject.command_line()} # with --pid=container:ANOTHER", seen=seen)
             left = _never_reaped(watch, 3)
@@ -611,18 +616,18 @@ def shared(stage: Stage) -> Act:
 
 def nested(stage: Stage) -> Act:
     """Under the engine's own init."""
-    with probing(stage, "listen", "15", init=True) as target:
-        target.container.kill("TERM")
-        status = target.container.wait(END_WITHIN)
-        return Act(
-            "nested",
-            "docker run --init ...",
-            seen={
-                "heard": len(heard(lines(target.container), signals.TERM)),
-                "status": status,
-                "others": others(target.container),
-            },
-        )
+    line = stage.subject.command_line().replace("docker run", "docker run --init", 1)
+    container = with_probe(stage, "listen", "15").subject.create(stage.engine, init=True)
+    try:
+        container.start()
+        if not _comes_up(container, "ready"):
+            return Act("nested", line, seen={"refused": container.state["ExitCode"], "others": others(container)})
+        container.kill("TERM")
+        status = container.wait(END_WITHIN)
+        said = len(heard(lines(container), signals.TERM))
+        return Act("nested", line, seen={"heard": said, "status": status, "others": others(container)})
+    finally:
+        container.remove()
 
 
 # --- what the program inherits ---

@@ -408,6 +408,9 @@ def not_first(case: Case, act: Act) -> Finding:
 def under_another(_case: Case, act: Act) -> Finding:
     """ST-08."""
     seen = act.seen
+    if "refused" in seen:
+        said = f": {seen['others'][0]}" if seen["others"] else ", and says nothing"
+        return failed(f"under docker run --init it does not run (status {seen['refused']}){said}")
     if seen["heard"] != 1:
         return failed(f"under docker run --init the program got SIGTERM {seen['heard']} times")
     if seen["status"] != 0:

@@ -102,7 +102,7 @@ def test_the_catalogue_is_whole() -> None:
 
 def test_nothing_passes_without_evidence() -> None:
     """A judge whose act was not done skips, each of them."""
-    for check in CHECKS:
+    for check in (*CHECKS, *inits.CHECKS):
         assert check.judge(Case(IMAGE, {}, {})).verdict is Verdict.SKIPPED
 
 
