@@ -61,8 +61,9 @@ INIT = "/init"
 
 INIT_LIBRARIES = "/init-lib"
 
-FORWARDED = ("HUP", "QUIT", "USR1", "USR2", "WINCH", "CONT", "TERM")
-"""One after the other in one container; SIGTERM last, for it may begin a shutdown. SIGINT has one of its own."""
+FORWARDED = ("CONT", "HUP", "QUIT", "USR1", "USR2", "WINCH", "TERM")
+"""One after the other in one container; SIGTERM last, for it may begin a shutdown, and SIGCONT first, so that a second copy of it comes
+before the one that may go with SIGTERM (see `unasked`). SIGINT has a container of its own."""
 
 STOPS = ("TERM", "INT")
 
@@ -307,27 +308,27 @@ def _each_of(stage: Stage, names: Sequence[str]) -> list[dict[str, Any]]:
         begun = [_send(target, name) for name in names]
         time.sleep(SETTLED_AFTER)  # a second copy would come now; nothing says that none will
         said = lines(target.container)
-        stops = [one["sent"] for one in begun if one["name"] in STOPS]
+        conts = heard(said, signals.CONT)
+        counted = unasked(conts, [one["sent"] for one in begun if one["name"] in STOPS])
         for one in begun:
-            at = heard(said, one["number"])
-            if one["name"] == "CONT":
-                at = [each for each in at if not _accompanies(each, stops)]
+            at = counted if one["name"] == "CONT" else heard(said, one["number"])
             one["heard"] = [each - one["sent"] for each in at]
         wanted = {one["number"] for one in begun}
-        begun[-1]["strange"] = [
-            line["number"]
-            for line in said
-            if line["say"] == "signal"
-            and line["number"] not in wanted
-            and not (line["number"] == signals.CONT and _accompanies(line["at"], stops))
-        ]
-        begun[-1]["woken"] = any(_accompanies(each, stops) for each in heard(said, signals.CONT))
+        strange = [line["number"] for line in said if line["say"] == "signal" and line["number"] not in wanted]
+        begun[-1]["strange"] = [each for each in strange if each != signals.CONT or counted]
+        begun[-1]["woken"] = len(counted) < len(conts)
         return begun
 
 
-def _accompanies(at: float, stops: Sequence[float]) -> bool:
-    """Whether a SIGCONT came with a stop signal: it wakes who is stopped, and is nothing to all others."""
-    return any(at >= stopped for stopped in stops)
+def unasked(conts: Sequence[float], stops: Sequence[float]) -> list[float]:
+    """When SIGCONT came, but for one with each stop signal.
+
+    An init may send one SIGCONT after each stop signal: a program that is stopped would not hear the latter otherwise, and to one that
+    runs it says nothing that is not so. (systemd does the same to every service, systemd.kill(5).) A second one, or one that comes
+    without a stop signal, is what nobody has sent.
+    """
+    allowed = {next((at for at in sorted(conts) if at >= stop), None) for stop in stops}
+    return [at for at in conts if at not in allowed]
 
 
 def real_time(stage: Stage) -> Act:

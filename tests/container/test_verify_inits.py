@@ -21,6 +21,8 @@ GRACE = 4
 
 FAULTY = (
     ("loses hangups", "SG-02"),
+    ("doubles SIGCONT", "SG-02"),
+    ("wakes twice", "SG-02"),
     ("no real-time signals", "SG-03"),
     ("loses every tenth", "SG-04"),
     ("stops itself", "SG-08"),

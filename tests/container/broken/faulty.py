@@ -18,8 +18,15 @@ FAULTS = {
     "masks the code", "forgets the signal", "reaps once", "forgets other sessions", "asks the program alone",
     "never kills", "kills too early", "wrong codes", "no subreaper", "blocks TERM", "ignores PIPE", "leaks a descriptor",
     "moves the program", "adds a variable", "chatters", "writes too much", "refuses to be second", "keeps what PID 1 sent",
-    "none",
+    "doubles SIGCONT", "wakes twice", "none",
 }  # fmt: skip
+
+CONTS: dict[tuple[str, int], int] = {
+    ("doubles SIGCONT", signal.SIGCONT): 1,
+    ("wakes twice", signal.SIGTERM): 2,
+    ("wakes twice", signal.SIGINT): 2,
+}
+"""How many SIGCONT go with a signal."""
 
 fault = sys.argv[1]
 if fault not in FAULTS:
@@ -97,6 +104,9 @@ def forward(number: int) -> None:
             os.killpg(child, number)
         else:
             os.kill(child, number)
+        for _ in range(CONTS.get((fault, number), 0)):
+            time.sleep(0.05)  # or the two would be one
+            os.kill(child, signal.SIGCONT)
 
 
 def leave(status: int) -> None:
