@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyinit.containers import image
 from pyinit.containers.engine import EngineError
+from pyinit.containers.remote import with_source
 from pyinit.init import signals
 from pyinit.verify.acts import ImpossibleError, Stage, Started, started, stop_it, until
 from pyinit.verify.evidence import Act, Image
@@ -733,7 +734,7 @@ def stage_of(engine: Engine, agent: Agent, init: Init, grace: int, options: Mapp
     if not init.image:
         name, command = agent.image, tuple(agent.command)
     else:
-        name = agent._with_source(engine, init.image)  # noqa: SLF001 - the same image is made there
+        name = with_source(engine, init.image)
         command = tuple(image.command(None, "python3"))
     subject = InitSubject(init, grace, name, command)
     return Stage(engine, agent, subject, Spoken(), {**options, NO_INIT: not init.words})

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
-from pyinit.containers.engine import Engine
+from pyinit.containers.engine import LABEL, Engine
 from pyinit.containers.remote import Agent
 from pyinit.verify import inits
-from pyinit.verify.init_acts import Init
+from pyinit.verify.init_acts import Init, stage_of
 from pyinit.verify.inits import verify_init
 from pyinit.verify.runner import ImpossibleRunError, Plan, Run
 from pyinit.verify.verdicts import Severity, Verdict
@@ -153,3 +154,13 @@ def test_no_init_at_that_path(place: tuple[Engine, Agent], tmp_path: Path) -> No
     script.chmod(0o755)
     with pytest.raises(ImpossibleRunError, match="--init-image"):
         judged(place, Init((str(script),)))
+
+
+def test_the_image_for_an_init_is_made_once(client: docker.DockerClient) -> None:
+    """However often it is needed in a session, for the observer too; after it there is none."""
+    with Engine() as session, Agent(session, base=BASE) as agent:
+        stages = [stage_of(session, agent, broken("faulty", fault), GRACE, {}) for fault in ("none", "chatters")]
+        assert {stage.subject.image.id for stage in stages} == {agent.image}
+        only = {"label": f"{LABEL}={session.session}"}
+        assert [row["Id"] for row in client.api.images(filters=only)] == [agent.image]
+    assert client.api.images(filters=only) == []
