@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import sys
+from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from pyinit.ctl.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pyinit.containers.engine import Engine
     from pyinit.containers.remote import Agent
@@ -240,7 +241,9 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
     _write(options, came, about)
     if str(options.json) != "-":
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-        report.show(console, came, about, strict=bool(options.strict))
+        with _written("stdout"):
+            report.show(console, came, about, strict=bool(options.strict))
+            sys.stdout.flush()
     return came.status(strict=bool(options.strict))
 
 
@@ -434,10 +437,23 @@ def _write(options: argparse.Namespace, came: Run, about: Mapping[str, str]) -> 
     for path, text in wanted:
         if path is None:
             continue
-        try:
+        with _written("stdout" if str(path) == "-" else path):
             if str(path) == "-":
                 sys.stdout.write(text())
+                sys.stdout.flush()
             else:
                 path.write_text(text(), encoding="utf-8")
-        except OSError as error:
-            raise CommandError(f"verify: {path} cannot be written: {error.strerror}", IMPOSSIBLE) from None
+
+
+@contextmanager
+def _written(where: Path | str) -> Iterator[None]:
+    """Turns a failure to write there into words. Half a report is none: it is removed."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(where, Path):
+            if where.is_file():
+                where.unlink(missing_ok=True)
+        else:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would fail again as Python ends
+        raise CommandError(f"verify: the report cannot be written to {where}: {error.strerror}", IMPOSSIBLE) from None

@@ -67,9 +67,8 @@ class Readiness:
         """Until it is ready. Raises NotReadyError; one that has ended is never ready."""
         began = time.monotonic()
         how = self.how(image)
-        _must_run(
-            container
-        )  # before anything is asked of it: its last words say more than an answer that does not come
+        # before anything is asked of it: its last words say more than an answer that does not come
+        _must_run(container)
         looks: frozenset[tuple[str, int]] = frozenset()
         if how == SETTLED:
             how, looks = self._settle(container, watch)
