@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from support.dispositions import hear_what_is_ignored
+
 
 def pytest_configure() -> None:
     """Refuse to start when `import pyinit` finds anything but the wheel: everything proven would be about something else."""
@@ -20,6 +22,7 @@ def pytest_configure() -> None:
             f"the tests would run against {found}, not against the wheel in {installed}: "
             "use ./tests/run, or run .venv/bin/pytest (not `python -m pytest`) after it"
         )
+    hear_what_is_ignored()
 
 
 @pytest.fixture(scope="session")

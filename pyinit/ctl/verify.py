@@ -156,7 +156,8 @@ def run(options: argparse.Namespace) -> int:
     from pyinit.verify.settings import SettingsError  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGHUP, _leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _leave)
     try:
         with Engine(keep=options.keep) as engine:
             if options.clean:
