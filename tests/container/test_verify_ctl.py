@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +24,8 @@ import pytest
 from jsonschema import Draft202012Validator as Validator
 
 from pyinit.containers.image import pack
+from pyinit.verify.catalogue import CHECKS
+from pyinit.verify.verdicts import Source
 from support.private_engine import IMAGE, private_engine
 from support.waiting import until
 
@@ -382,6 +386,59 @@ def test_engine_that_goes_away(base: str, client: docker.DockerClient, tmp_path:
     assert lines[0].startswith("pyinitctl: verify: ")
     assert ctl("--clean").returncode == 0
     assert of(client, tool.pid) == []
+
+
+def helpers(client: docker.DockerClient, since: float, pid: int, base: str) -> int:
+    """How many containers the tool with that PID has made since then besides those of the image: the observer, and what it put beside."""
+    made = client.events(
+        since=int(since),
+        until=int(time.time()) + 1,
+        filters={"type": "container", "event": "create", "label": f"pyinit.pid={pid}"},
+        decode=True,
+    )
+    return sum(one["Actor"]["Attributes"]["image"] != base for one in made)
+
+
+@pytest.mark.engines("native")
+def test_a_kernel_of_its_own(
+    base: str, client: docker.DockerClient, tmp_path: Path, runsc_problem: str, schema: Validator
+) -> None:
+    """On gVisor outcomes are judged; nothing is put beside the container, and what would need that is skipped with its reason."""
+    if runsc_problem:
+        pytest.skip(runsc_problem)
+    found, made = {}, {}
+    for runtime, words in {"runsc": (), "runc": ("--check", "SG-07")}.items():
+        since = time.time()
+        command = [
+            *CTL,
+            base,
+            "--runtime",
+            runtime,
+            *QUICK[:4],
+            "--json",
+            "r.json",
+            *words,
+            "--",
+            "python3",
+            "-c",
+            GOOD,
+        ]
+        with subprocess.Popen(command, cwd=tmp_path, stdout=-1, stderr=-1, text=True) as tool:
+            said = tool.communicate(timeout=110)
+        found[runtime] = json.loads((tmp_path / "r.json").read_text())
+        schema.validate(found[runtime])
+        assert found[runtime]["status"] == tool.returncode, said
+        made[runtime] = helpers(client, since, tool.pid, base)
+    assert made["runsc"] == 1  # the observer
+    assert made["runc"] > 1  # the control: there they would be seen
+    assert found["runsc"]["source"] == "outcome"
+    words_of = {one["id"]: (one["verdict"], one["words"]) for one in found["runsc"]["results"]}
+    outcomes = {check.id for check in CHECKS if check.source is Source.OUTCOME} - {"SG-07", "ZO-04", "FD-05", "GR-06"}
+    assert {name for name, (verdict, _) in words_of.items() if verdict in ("pass", "note")} == outcomes
+    for name in set(words_of) - outcomes:
+        assert words_of[name][0] == "skipped", words_of[name]
+        assert re.search("runtime|kernel of its own|declares no STOPSIGNAL|no --", words_of[name][1]), words_of[name]
+    assert found["runsc"]["verdict"].endswith("could be judged: PT-04")
 
 
 def test_list_of_checks(ctl: Ctl) -> None:
