@@ -1,32 +1,21 @@
 """`pyinitctl verify` as a user types it: what it says and leaves behind, and one clear line for whatever cannot be done."""
 
 import contextlib
-import hashlib
-import io
 import json
 import os
-import re
 import select
 import signal
 import socket
 import socketserver
-import struct
 import subprocess
 import sys
-import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
-from jsonschema import Draft202012Validator as Validator
 
-from pyinit.containers.image import pack
-from pyinit.verify.catalogue import CHECKS
-from pyinit.verify.verdicts import Source
-from support.private_engine import IMAGE, private_engine
 from support.waiting import until
 
 Ctl = Callable[..., subprocess.CompletedProcess[str]]
@@ -103,37 +92,6 @@ def test_a_good_one(ctl: Ctl, base: str, tmp_path: Path) -> None:
     assert "it stops as it should" in (tmp_path / "r.md").read_text()
 
 
-def test_reports_are_as_their_schema_says(ctl: Ctl, base: str, tmp_path: Path, schema: Validator) -> None:
-    """Real ones: of an image, with a failure, a skip and an act that is impossible; with a baseline; of an init."""
-    as_root = "import os; os.getuid() and os.abort(); " + GOOD.replace("sys.exit(0)", "sys.exit(7)")
-    image = (base, *QUICK, "--check", "ST-04", "--check", "SG-06", "--check", "GR-02")
-    pyinit = Path(sys.executable).with_name("pyinit")
-    init = (
-        "--init",
-        f"{pyinit} --grace 2s --",
-        "--check",
-        "SG-02",
-        "--check",
-        "K8-05",
-        "--timeout",
-        "3",
-    )
-    found = {}
-    for name, words in {
-        "image": (*image, "--", "python3", "-c", as_root),
-        "baseline": (*image, "--baseline", "image.json", "--", "python3", "-c", as_root),
-        "init": init,
-    }.items():
-        done = ctl("--json", f"{name}.json", *words)
-        found[name] = json.loads((tmp_path / f"{name}.json").read_text())
-        schema.validate(found[name])
-        assert found[name]["status"] == done.returncode, done.stdout + done.stderr
-    assert {one["verdict"] for one in found["image"]["results"]} == {"pass", "fail", "skipped", "note"}
-    assert found["image"]["acts"]["openshift"]["impossible"]
-    assert [one["id"] for one in found["baseline"]["results"] if one["known"]] == ["EX-06"]
-    assert "pyinit" in found["init"]["subject"]["image"]
-
-
 def test_a_bad_one_and_its_baseline(ctl: Ctl, base: str) -> None:
     """Exit status 1, and 0 once it is known; a reason on the command line excuses."""
     bad = ("--", "python3", "-c", GOOD.replace("sys.exit(0)", "sys.exit(7)"))
@@ -201,115 +159,6 @@ def test_what_cannot_be_done(ctl: Ctl, base: str, words: tuple[str, ...], said: 
     assert (done.returncode, len(lines), said in lines[-1]) == (2, 1, True), done.stderr
     assert lines[0].startswith("pyinitctl: verify: ")
     assert done.stdout == ""
-
-
-def foreign(platform: str) -> bytes:
-    """What `docker load` takes: an image for that platform, with a program that says it is an AArch64 executable."""
-    program = (
-        b"\x7fELF\x02\x01\x01"
-        + bytes(9)
-        + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, 0x400000, 64, 0, 0, 64, 56, 0, 0, 0, 0)
-    )
-    layer = tar_of({"program": program})
-    os_name, _, machine = platform.partition("/")
-    config = {
-        "architecture": machine,
-        "os": os_name,
-        "config": {"Entrypoint": ["/program"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-    }
-    manifest = [{"Config": "config.json", "RepoTags": None, "Layers": ["layer.tar"]}]
-    return tar_of(
-        {
-            "layer.tar": layer,
-            "config.json": json.dumps(config).encode(),
-            "manifest.json": json.dumps(manifest).encode(),
-        }
-    )
-
-
-def tar_of(files: Mapping[str, bytes]) -> bytes:
-    """A tar of executables."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o755
-            tar.addfile(entry, io.BytesIO(content))
-    return made.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("platform", "said"),
-    [
-        ("linux/arm64", "The image is for linux/arm64, and the engine's machine is "),
-        ("", "It is a script without a first line"),
-    ],
-)
-def test_an_image_for_another_machine(ctl: Ctl, client: docker.DockerClient, platform: str, said: str) -> None:
-    """Which machine it is for, and which one is here; where the image says nothing of the kind, what else it may be."""
-    if Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
-        pytest.skip("this machine runs AArch64 programs, by qemu")
-    [image] = client.images.load(foreign(platform or f"linux/{client.version()['Arch']}"))
-    try:
-        done = ctl("--network", "none", str(image.id))
-    finally:
-        client.images.remove(str(image.id))
-    lines = [line for line in done.stderr.splitlines() if not line[:1].isdigit()]
-    assert (done.returncode, len(lines), done.stdout) == (2, 1, ""), done.stderr
-    assert "exec format error" in lines[0]
-    assert said in lines[0]
-
-
-@pytest.fixture
-def full(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk that has room for one page."""
-    if os.geteuid() != 0:
-        pytest.skip("a disk of one's own needs root")
-    folder = tmp_path / "full"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-def test_reports_on_a_full_disk(ctl: Ctl, base: str, full: Path) -> None:
-    """What cannot be written, and why; half a report does not stay."""
-    (full / "all").write_bytes(bytes(4096))
-    for option, name in (("--json", "r.json"), ("--junit", "r.xml"), ("--markdown", "r.md")):
-        done = ctl(base, *QUICK, option, str(full / name), "--", "python3", "-c", GOOD)
-        lines = [line for line in done.stderr.splitlines() if not line[:1].isdigit()]
-        assert (done.returncode, lines) == (
-            2,
-            [f"pyinitctl: verify: the report cannot be written to {full / name}: No space left on device"],
-        )
-        assert [path.name for path in full.iterdir()] == ["all"]
-
-
-@pytest.mark.parametrize("words", [("--json", "-"), ()])
-def test_stdout_on_a_full_disk(base: str, words: tuple[str, ...]) -> None:
-    """Neither the table nor the JSON gets lost without a word."""
-    command = [*CTL, base, *QUICK, *words, "--", "python3", "-c", GOOD]
-    with Path("/dev/full").open("w") as nowhere:
-        done = subprocess.run(command, stdout=nowhere, stderr=-1, text=True, check=False, timeout=100)
-    lines = [line for line in done.stderr.splitlines() if not line[:1].isdigit()]
-    assert (done.returncode, lines) == (
-        2,
-        ["pyinitctl: verify: the report cannot be written to stdout: No space left on device"],
-    )
-
-
-@pytest.mark.parametrize(("room", "said"), [(0.5, "cannot be imported"), (1.5, "no container can be made")])
-def test_an_engine_whose_disk_is_full(ctl: Ctl, room: float, said: str) -> None:
-    """`room`: for how much of what verify brings along. What the engine could not do, and that its disk is full."""
-    tar, _ = pack()
-    with private_engine("--init-path", int(len(tar) * room) + 8_000_000) as private:
-        done = ctl(IMAGE, "--network", "none", "--", "sleep", "60", DOCKER_HOST=private.url)
-    lines = [line for line in done.stderr.splitlines() if not line[:1].isdigit()]
-    assert (done.returncode, len(lines), done.stdout) == (2, 1, ""), done.stderr
-    assert said in lines[0]
-    assert "no space left on device" in lines[0]
-    assert len(lines[0]) < 1000
 
 
 def test_without_an_engine(ctl: Ctl, tmp_path: Path) -> None:
@@ -386,59 +235,6 @@ def test_engine_that_goes_away(base: str, client: docker.DockerClient, tmp_path:
     assert lines[0].startswith("pyinitctl: verify: ")
     assert ctl("--clean").returncode == 0
     assert of(client, tool.pid) == []
-
-
-def helpers(client: docker.DockerClient, since: float, pid: int, base: str) -> int:
-    """How many containers the tool with that PID has made since then besides those of the image: the observer, and what it put beside."""
-    made = client.events(
-        since=int(since),
-        until=int(time.time()) + 1,
-        filters={"type": "container", "event": "create", "label": f"pyinit.pid={pid}"},
-        decode=True,
-    )
-    return sum(one["Actor"]["Attributes"]["image"] != base for one in made)
-
-
-@pytest.mark.engines("native")
-def test_a_kernel_of_its_own(
-    base: str, client: docker.DockerClient, tmp_path: Path, runsc_problem: str, schema: Validator
-) -> None:
-    """On gVisor outcomes are judged; nothing is put beside the container, and what would need that is skipped with its reason."""
-    if runsc_problem:
-        pytest.skip(runsc_problem)
-    found, made = {}, {}
-    for runtime, words in {"runsc": (), "runc": ("--check", "SG-07")}.items():
-        since = time.time()
-        command = [
-            *CTL,
-            base,
-            "--runtime",
-            runtime,
-            *QUICK[:4],
-            "--json",
-            "r.json",
-            *words,
-            "--",
-            "python3",
-            "-c",
-            GOOD,
-        ]
-        with subprocess.Popen(command, cwd=tmp_path, stdout=-1, stderr=-1, text=True) as tool:
-            said = tool.communicate(timeout=110)
-        found[runtime] = json.loads((tmp_path / "r.json").read_text())
-        schema.validate(found[runtime])
-        assert found[runtime]["status"] == tool.returncode, said
-        made[runtime] = helpers(client, since, tool.pid, base)
-    assert made["runsc"] == 1  # the observer
-    assert made["runc"] > 1  # the control: there they would be seen
-    assert found["runsc"]["source"] == "outcome"
-    words_of = {one["id"]: (one["verdict"], one["words"]) for one in found["runsc"]["results"]}
-    outcomes = {check.id for check in CHECKS if check.source is Source.OUTCOME} - {"SG-07", "ZO-04", "FD-05", "GR-06"}
-    assert {name for name, (verdict, _) in words_of.items() if verdict in ("pass", "note")} == outcomes
-    for name in set(words_of) - outcomes:
-        assert words_of[name][0] == "skipped", words_of[name]
-        assert re.search("runtime|kernel of its own|declares no STOPSIGNAL|no --", words_of[name][1]), words_of[name]
-    assert found["runsc"]["verdict"].endswith("could be judged: PT-04")
 
 
 def test_list_of_checks(ctl: Ctl) -> None:
