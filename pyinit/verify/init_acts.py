@@ -40,7 +40,11 @@ SETTLED_AFTER = 0.3
 LATE = 0.1
 """Seconds after which a forwarded signal is late."""
 
+AT_ONCE = 1.0
+"""Seconds within which a program that cannot be started is to be told of."""
+
 ATTEMPTS = 3
+"""How often what was late is done again: the machine may have been busy."""
 
 REAP_WITHIN = 2.0
 """Seconds within which orphans are to be reaped."""
@@ -453,6 +457,16 @@ def _run(stage: Stage, patience: float = END_WITHIN, **more: Any) -> dict[str, A
             container.remove()
 
 
+def _quickest(stage: Stage) -> dict[str, Any]:
+    """Once, or where that was late, the quickest of several."""
+    seen = _run(stage)
+    for _ in range(ATTEMPTS - 1):
+        if seen["seconds"] < AT_ONCE:
+            break
+        seen = min(seen, _run(stage), key=lambda one: float(one["seconds"]))
+    return seen
+
+
 def _instant(text: str) -> float:
     """Of the engine's times, which have nanoseconds."""
     head, _, rest = text.rstrip("Z").partition(".")
@@ -567,8 +581,8 @@ def last_word(stage: Stage) -> Act:
 def missing(stage: Stage) -> Act:
     """A program that is not there, and one that cannot be executed."""
     seen = {
-        "missing": _run(with_probe(stage, program=("/nowhere/missing",))),
-        "not executable": _run(with_probe(stage, program=("/proc/version",))),
+        "missing": _quickest(with_probe(stage, program=("/nowhere/missing",))),
+        "not executable": _quickest(with_probe(stage, program=("/proc/version",))),
     }
     return Act("missing", f"{stage.subject.command_line()} /nowhere/missing; echo $?", seen=seen)
 

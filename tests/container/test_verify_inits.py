@@ -91,6 +91,7 @@ def unjudged(run: Run) -> dict[str, str]:
     return {one.check.id: one.finding.words for one in run.results if one.finding.verdict is Verdict.SKIPPED}
 
 
+@pytest.mark.timeout(300)
 def test_pyinit_passes_all(place: tuple[Engine, Agent]) -> None:
     """The native engine, told of the grace period and of the termination log, passes every check, and none is skipped."""
     options = ("--grace", "3600ms", "--termination-log", "/dev/termination-log", "--")
@@ -121,6 +122,7 @@ def test_a_broken_init_is_caught(place: tuple[Engine, Agent], name: str) -> None
     assert list(failures(judged(place, broken(name), check))) == [check]
 
 
+@pytest.mark.timeout(300)
 def test_without_faults_it_passes(place: tuple[Engine, Agent]) -> None:
     """The init of which the faulty ones are made passes the checks that they fail: it is the faults that are caught."""
     checks = sorted({check for _, check in FAULTY} | set(BY_FILE.values()))
