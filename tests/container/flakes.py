@@ -120,6 +120,7 @@ def show(found: dict[str, Any]) -> None:
     for name in CONTAINERS:
         both = [found[f"{condition}, {name}"]["runs"] for condition in ("idle", "loaded")]
         expected = usual([one for runs in both for one in runs])
+        print(f"{name}: " + ", ".join(f"{number} {said}" for said, number in Counter(expected.values()).most_common()))
         for condition, runs in zip(("idle", "loaded"), both, strict=True):
             seconds = found[f"{condition}, {name}"]["seconds"]
             odds = differing(runs, expected)
