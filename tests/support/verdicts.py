@@ -53,8 +53,9 @@ SUBJECTS = (
     Subject(
         "redis-server",
         ['CMD ["redis-server"]'],
-        [PYINIT, 'ENTRYPOINT ["pyinit", "--"]', 'CMD ["redis-server"]'],
-        "It saves and leaves, but reaps nobody: what an exec probe leaves stays a zombie until the pids limit is reached.",
+        [PYINIT, 'ENTRYPOINT ["pyinit", "--"]', 'CMD ["redis-server", "--save", ""]'],
+        "It reaps nobody: what an exec probe leaves stays a zombie until the pids limit is reached. And it does not leave on TERM where "
+        'it cannot write its dump: give it a volume that it may write, or `--save ""`.',
     ),
     Subject(
         "PostgreSQL",
@@ -79,7 +80,8 @@ SUBJECTS = (
             'ENTRYPOINT ["pyinit", "--stop-signals", "WINCH", "--scope", "child", "--"]',
             'CMD ["/bin/sh", "-c", ". /etc/apache2/envvars; mkdir -p $APACHE_RUN_DIR; exec apache2 -D FOREGROUND"]',
         ],
-        "apachectl is a script that waits for apache2: its shell drops WINCH.",
+        "apachectl is a script that waits for apache2: its shell drops WINCH. What remains is httpd's own: a terminal sends WINCH whenever "
+        "its size changes, so give it none (`docker run -t`).",
         base="servers",
     ),
     Subject(
@@ -109,8 +111,8 @@ SUBJECTS = (
     Subject(
         "cron",
         ['CMD ["cron", "-f"]'],
-        [PYINIT, 'ENTRYPOINT ["pyinit", "--"]', 'CMD ["cron", "-f"]'],
-        "As PID 1 it has no handler for TERM, so the kernel drops it.",
+        [PYINIT, 'ENTRYPOINT ["pyinit", "-e", "TERM", "--"]', 'CMD ["cron", "-f"]'],
+        "As PID 1 it has no handler for TERM, so the kernel drops it. `-e TERM`: that it dies of TERM is as good as 0.",
     ),
     Subject(
         "sshd",
@@ -129,7 +131,7 @@ SUBJECTS = (
             'ENTRYPOINT ["pyinit", "-e", "TERM", "--"]',
             'CMD ["node", "/srv/server.js", "deaf"]',
         ],
-        "Node leaves TERM to the kernel, which drops it for a PID 1. `-e TERM`: that it dies of TERM is as good as 0.",
+        "Node leaves TERM to the kernel, which drops it for a PID 1. `-e TERM` as for cron.",
         ["--ready-log", "ready"],
     ),
     Subject(

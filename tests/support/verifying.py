@@ -42,10 +42,9 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def begin(folder: Path, words: Sequence[str], more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Starts it."""
-    return subprocess.Popen(
-        [*CTL, *words], cwd=folder, env=environment(**(more or {})), stdout=-1, stderr=-1, text=True
-    )
+    """Starts it. Tests that run in the background of a shell have SIGINT ignored, and so would it."""
+    command = ["/usr/bin/env", "--default-signal=INT", *CTL, *words]
+    return subprocess.Popen(command, cwd=folder, env=environment(**(more or {})), stdout=-1, stderr=-1, text=True)
 
 
 def made_by(client: docker.DockerClient, pid: int) -> list[str]:

@@ -240,6 +240,19 @@ def test_the_schema_has_the_words_of_the_code(schema: Validator) -> None:
     assert signal_["properties"]["sender"]["enum"] == [sender.name.lower() for sender in Sender]
 
 
+def test_every_report_says_what_was_not_seen() -> None:
+    """The source, and why there was no better one, in the terminal, as JSON and as Markdown; nothing where all was seen."""
+    assert LEFT.account is not None
+    gap = "signals and their senders: no tracepoints (Operation not permitted)"
+    lesser = replace(LEFT, account=replace(LEFT.account, source="cn_proc", blind=(gap,)))
+    for plain, gaps in ((LEFT, []), (lesser, [gap])):
+        came, out = run(plain=plain), io.StringIO()
+        report.show(Console(file=out, width=100, highlight=False), came, ABOUT, strict=False)
+        assert (f"not seen: {gap}" in out.getvalue()) is bool(gaps)
+        assert json.loads(report.json_text(came, ABOUT, strict=False))["unseen"] == gaps
+        assert (f"Not seen: {gap}." in report.markdown(came, ABOUT, strict=False)) is bool(gaps)
+
+
 def test_as_junit() -> None:
     """XML, whatever a program calls itself; what is known in the baseline is no failure."""
     suite = ET.fromstring(report.junit(MIXED))[0]  # noqa: S314 - our own
