@@ -1,9 +1,14 @@
 """For every level: the tests see the installed wheel, never the source tree."""
 
+import json
 import sysconfig
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+
+from support.dispositions import hear_what_is_ignored
 
 
 def pytest_configure() -> None:
@@ -17,3 +22,12 @@ def pytest_configure() -> None:
             f"the tests would run against {found}, not against the wheel in {installed}: "
             "use ./tests/run, or run .venv/bin/pytest (not `python -m pytest`) after it"
         )
+    hear_what_is_ignored()
+
+
+@pytest.fixture(scope="session")
+def schema() -> Draft202012Validator:
+    """What holds a JSON report of verify against its published schema; the schema itself is one."""
+    published = json.loads(files("pyinit.verify").joinpath("report.schema.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(published)
+    return Draft202012Validator(published)

@@ -6,6 +6,7 @@ What an engine refuses is given up in named steps (`STEPS`): an observer that se
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import struct
@@ -38,6 +39,8 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """What the observer is started with, best first. SYS_ADMIN mounts tracefs, SYS_PTRACE reads other users' processes; NET_ADMIN,
 with the host's network, is for the process connector."""
+
+CONTENT_LABEL = "pyinit.content"
 
 START_WITHIN = 30.0
 """Seconds until an observer that was started says hello."""
@@ -78,6 +81,30 @@ class Seen:
         return self.state == "Z"
 
 
+def with_source(engine: Engine, base: str) -> str:
+    """The image `base` with the package put in; its ID. Raises EngineError.
+
+    Made once for a session, and found again by what is in it. It goes with the session, as everything does: nobody expects a run to
+    leave an image behind, and making one takes less time than one stop.
+    """
+    api, tar = engine.client.api, image.source()
+    content = hashlib.sha256(str(engine.image(base)["Id"]).encode() + tar).hexdigest()
+    labels = [f"{key}={value}" for key, value in (*engine.labels.items(), (CONTENT_LABEL, content))]
+    made = None
+    try:
+        for found in api.images(filters={"label": labels}):
+            return str(found["Id"])
+        made = engine.create(base, ["true"], entrypoint=[])
+        api.put_archive(made.id, "/", tar)
+        changes = [f"LABEL {label}" for label in labels]
+        return str(api.commit(made.id, repository=f"pyinit-{engine.session}", changes=changes)["Id"])
+    except BROKEN as error:
+        raise EngineError(f"the observer cannot be put into {base}: {explain(error)}") from None
+    finally:
+        if made is not None:
+            made.remove()
+
+
 class Agent:
     """The agent in its container. A context manager; thread-safe."""
 
@@ -101,20 +128,8 @@ class Agent:
                 raise ObserverError(str(error)) from None
             self.image = engine.import_image(tar, ["ENV PATH=/"])
         else:
-            self.image = self._with_source(engine, base)
+            self.image = with_source(engine, base)
             self.command = image.command(None, "python3")
-
-    @staticmethod
-    def _with_source(engine: Engine, base: str) -> str:
-        """The image with the package put in."""
-        engine.image(base)
-        made = engine.create(base, ["true"], entrypoint=[])
-        try:
-            engine.client.api.put_archive(made.id, "/", image.source())
-            labels = [f"LABEL {key}={value}" for key, value in engine.labels.items()]
-            return str(engine.client.api.commit(made.id, repository=f"pyinit-{engine.session}", changes=labels)["Id"])
-        finally:
-            made.remove()
 
     def __enter__(self) -> Self:
         refused = []

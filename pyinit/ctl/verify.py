@@ -8,6 +8,8 @@ import re
 import shlex
 import signal
 import sys
+from contextlib import contextmanager
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,7 +18,7 @@ from urllib.parse import urlsplit
 from pyinit.ctl.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pyinit.containers.compose import Compose
     from pyinit.containers.engine import Engine
@@ -150,6 +152,7 @@ def _judging(group: argparse._ArgumentGroup) -> None:
 
 def _reporting(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--json", metavar="FILE", type=Path, help="write everything as JSON (- is stdout)")
+    group.add_argument("--schema", action="store_true", help="print the JSON Schema of --json, and end")
     group.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit's XML")
     group.add_argument("--markdown", metavar="FILE", type=Path, help="write Markdown, for a CI job's summary")
     group.add_argument(
@@ -172,6 +175,9 @@ def _reporting(group: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify. Raises CommandError."""
+    if options.schema:
+        print(files("pyinit.verify").joinpath("report.schema.json").read_text("utf-8"), end="")
+        return 0
     missing = [name for name in ("docker", "rich") if find_spec(name) is None]
     if missing:
         raise CommandError(f"verify needs {' and '.join(missing)}: pip install 'pyinit-pid1[verify]'", IMPOSSIBLE)
@@ -183,7 +189,8 @@ def run(options: argparse.Namespace) -> int:
     from pyinit.verify.settings import SettingsError  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGHUP, _leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _leave)
     try:
         with Engine(keep=options.keep) as engine:
             if options.clean:
@@ -243,6 +250,7 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
     from pyinit.containers.compose import Compose  # noqa: PLC0415
     from pyinit.containers.remote import Agent  # noqa: PLC0415
     from pyinit.verify import report, runner, settings  # noqa: PLC0415
+    from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415
 
     if [bool(options.image), options.compose is not None, options.init is not None].count(True) != 1:
         raise CommandError(
@@ -251,8 +259,9 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
         )
     if (options.compose is None) != (options.service is None):
         raise CommandError("verify: --compose FILE and --service NAME belong together", IMPOSSIBLE)
-    said = settings.load(options.config, Path.cwd())
-    _merge(options, said)
+    table = _table(options)
+    said = settings.load(options.config, Path.cwd(), table if options.init is None else (*table, *CHECKS))
+    _merge(options, said, table)
     plan = _plan(options, said)
     errors = Console(stderr=True, highlight=False)
     engine.clean()
@@ -278,7 +287,9 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
     _write(options, came, about)
     if str(options.json) != "-":
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-        report.show(console, came, about, strict=bool(options.strict))
+        with _written("stdout"):
+            report.show(console, came, about, strict=bool(options.strict))
+            sys.stdout.flush()
     return came.status(strict=bool(options.strict))
 
 
@@ -355,26 +366,27 @@ def _subject(engine: Engine, agent: Agent, compose: Compose, options: argparse.N
     return ImageSubject(image, grace, arguments, run_options, words, *copier)
 
 
-def _merge(options: argparse.Namespace, said: Settings) -> None:
-    """What the file says, where the command line says nothing."""
+def _merge(options: argparse.Namespace, said: Settings, table: Sequence[Check]) -> None:
+    """What the file says, where the command line says nothing; without checks that are not for what is judged."""
+    from pyinit.verify.settings import CHECK_LISTS, chosen  # noqa: PLC0415 - an extra
+
     for key, value in said.values.items():
         name = key.replace("-", "_")
         if key != "skip" and not getattr(options, name):
-            setattr(options, name, value)
+            setattr(options, name, [word for word in value if chosen(word, table)] if key in CHECK_LISTS else value)
 
 
 def _plan(options: argparse.Namespace, said: Settings) -> Plan:
     from pyinit.verify.runner import Plan  # noqa: PLC0415 - an extra
 
     table = _table(options)
-    names = {"openshift": "ST-04", "readonly": "ST-05"}
     checks = [check for word in options.check or [] for check in _chosen(word, table)] or list(table)
     left_out = dict(said.skip)
     for word in options.skip or []:
         identity, _, reason = word.partition("=")
         for check in _chosen(identity, table):
             left_out[check.id] = reason or "on the command line"
-    require = {check.id for word in options.require or [] for check in _chosen(names.get(word, word), table)}
+    require = {check.id for word in options.require or [] for check in _chosen(word, table)}
     known = _known(options.baseline) if options.baseline else frozenset()
     jobs = 3 if options.jobs is None else options.jobs
     if jobs < 1:
@@ -383,11 +395,11 @@ def _plan(options: argparse.Namespace, said: Settings) -> Plan:
 
 
 def _chosen(word: str, table: Sequence[Check]) -> Sequence[Check]:
-    found = [check for check in table if word.upper() in (check.id, check.id.partition("-")[0])]
+    from pyinit.verify.settings import chosen, ids, nearest  # noqa: PLC0415 - an extra
+
+    found = chosen(word, table)
     if not found:
-        raise CommandError(
-            f"verify: there is no check {word!r}: there are {', '.join(check.id for check in table)}", IMPOSSIBLE
-        )
+        raise CommandError(f"verify: there is no check {word!r}{nearest(word.upper(), ids(table))}", IMPOSSIBLE)
     return found
 
 
@@ -511,10 +523,23 @@ def _write(options: argparse.Namespace, came: Run, about: Mapping[str, str]) -> 
     for path, text in wanted:
         if path is None:
             continue
-        try:
+        with _written("stdout" if str(path) == "-" else path):
             if str(path) == "-":
                 sys.stdout.write(text())
+                sys.stdout.flush()
             else:
                 path.write_text(text(), encoding="utf-8")
-        except OSError as error:
-            raise CommandError(f"verify: {path} cannot be written: {error.strerror}", IMPOSSIBLE) from None
+
+
+@contextmanager
+def _written(where: Path | str) -> Iterator[None]:
+    """Turns a failure to write there into words. Half a report is none: it is removed."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(where, Path):
+            if where.is_file():
+                where.unlink(missing_ok=True)
+        else:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would fail again as Python ends
+        raise CommandError(f"verify: the report cannot be written to {where}: {error.strerror}", IMPOSSIBLE) from None

@@ -37,6 +37,9 @@ UNSEEN = ("ValueError", "PermissionError", "ProcessLookupError", "FileNotFoundEr
 """What the observer raises for one that cannot be watched: its PID 1 is none (the namespace is shared, the kernel its own), it may not
 be read, or it has ended, which the readiness tells with its last words."""
 
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+"""What images call a machine that the kernel calls otherwise."""
+
 PATIENCE = 5.0
 """How many times as long a container gets that seemed settled and did not stop."""
 
@@ -97,8 +100,20 @@ def started(stage: Stage, *, until_ready: bool = True, **more: Any) -> Iterator[
             if until_ready:
                 ready = stage.readiness.wait(stage.subject.image, container, watch)
         except (EngineError, NotReadyError) as error:
-            raise ImpossibleError(str(error)) from None
+            raise ImpossibleError(f"{error}{_foreign(stage, str(error))}") from None
         yield Started(container, watch, ready)
+
+
+def _foreign(stage: Stage, words: str) -> str:
+    """What to do where a kernel does not know the program."""
+    if "exec format error" not in words:
+        return ""
+    platform, machine = stage.subject.image.platform, str(stage.engine.info.get("Architecture", "?"))
+    if platform.partition("/")[2] == MACHINES.get(machine, machine):
+        return ". It is a script without a first line #!, or was built for another kind of machine than its image says"
+    return (
+        f". The image is for {platform}, and the engine's machine is {machine}: build or pull it for that (--platform)"
+    )
 
 
 def _watch(stage: Stage, container: Container) -> Watch | None:

@@ -137,3 +137,6 @@ CHECKS: tuple[Check, ...] = (
 )  # fmt: skip
 
 BY_ID = {check.id: check for check in CHECKS}
+
+ALIASES = {"openshift": "ST-04", "readonly": "ST-05"}
+"""What `--require` calls them."""

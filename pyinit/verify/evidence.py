@@ -44,6 +44,8 @@ class Ready:
     how: str
     """`--ready-log`, `HEALTHCHECK`, ..., `settled`: what the report names."""
     seconds: float
+    looks: frozenset[tuple[str, int]] = frozenset()
+    """Of one that never came to rest: the name and caught signals of each process that had been there for a while."""
 
 
 @dataclass(frozen=True)

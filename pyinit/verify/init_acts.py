@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyinit.containers import image
 from pyinit.containers.engine import EngineError
+from pyinit.containers.remote import with_source
 from pyinit.init import signals
 from pyinit.verify.acts import ImpossibleError, Stage, Started, started, stop_it, until
 from pyinit.verify.evidence import Act, Image
@@ -39,7 +40,11 @@ SETTLED_AFTER = 0.3
 LATE = 0.1
 """Seconds after which a forwarded signal is late."""
 
+AT_ONCE = 1.0
+"""Seconds within which a program that cannot be started is to be told of."""
+
 ATTEMPTS = 3
+"""How often what was late is done again: the machine may have been busy."""
 
 REAP_WITHIN = 2.0
 """Seconds within which orphans are to be reaped."""
@@ -61,8 +66,9 @@ INIT = "/init"
 
 INIT_LIBRARIES = "/init-lib"
 
-FORWARDED = ("HUP", "QUIT", "USR1", "USR2", "WINCH", "CONT", "TERM")
-"""One after the other in one container; SIGTERM last, for it may begin a shutdown. SIGINT has one of its own."""
+FORWARDED = ("CONT", "HUP", "QUIT", "USR1", "USR2", "WINCH", "TERM")
+"""One after the other in one container; SIGTERM last, for it may begin a shutdown, and SIGCONT first, so that a second copy of it comes
+before the one that may go with SIGTERM (see `unasked`). SIGINT has a container of its own."""
 
 STOPS = ("TERM", "INT")
 
@@ -307,27 +313,27 @@ def _each_of(stage: Stage, names: Sequence[str]) -> list[dict[str, Any]]:
         begun = [_send(target, name) for name in names]
         time.sleep(SETTLED_AFTER)  # a second copy would come now; nothing says that none will
         said = lines(target.container)
-        stops = [one["sent"] for one in begun if one["name"] in STOPS]
+        conts = heard(said, signals.CONT)
+        counted = unasked(conts, [one["sent"] for one in begun if one["name"] in STOPS])
         for one in begun:
-            at = heard(said, one["number"])
-            if one["name"] == "CONT":
-                at = [each for each in at if not _accompanies(each, stops)]
+            at = counted if one["name"] == "CONT" else heard(said, one["number"])
             one["heard"] = [each - one["sent"] for each in at]
         wanted = {one["number"] for one in begun}
-        begun[-1]["strange"] = [
-            line["number"]
-            for line in said
-            if line["say"] == "signal"
-            and line["number"] not in wanted
-            and not (line["number"] == signals.CONT and _accompanies(line["at"], stops))
-        ]
-        begun[-1]["woken"] = any(_accompanies(each, stops) for each in heard(said, signals.CONT))
+        strange = [line["number"] for line in said if line["say"] == "signal" and line["number"] not in wanted]
+        begun[-1]["strange"] = [each for each in strange if each != signals.CONT or counted]
+        begun[-1]["woken"] = len(counted) < len(conts)
         return begun
 
 
-def _accompanies(at: float, stops: Sequence[float]) -> bool:
-    """Whether a SIGCONT came with a stop signal: it wakes who is stopped, and is nothing to all others."""
-    return any(at >= stopped for stopped in stops)
+def unasked(conts: Sequence[float], stops: Sequence[float]) -> list[float]:
+    """When SIGCONT came, but for one with each stop signal.
+
+    An init may send one SIGCONT after each stop signal: a program that is stopped would not hear the latter otherwise, and to one that
+    runs it says nothing that is not so. (systemd does the same to every service, systemd.kill(5).) A second one, or one that comes
+    without a stop signal, is what nobody has sent.
+    """
+    allowed = {next((at for at in sorted(conts) if at >= stop), None) for stop in stops}
+    return [at for at in conts if at not in allowed]
 
 
 def real_time(stage: Stage) -> Act:
@@ -451,6 +457,16 @@ def _run(stage: Stage, patience: float = END_WITHIN, **more: Any) -> dict[str, A
             container.remove()
 
 
+def _quickest(stage: Stage) -> dict[str, Any]:
+    """Once, or where that was late, the quickest of several."""
+    seen = _run(stage)
+    for _ in range(ATTEMPTS - 1):
+        if seen["seconds"] < AT_ONCE:
+            break
+        seen = min(seen, _run(stage), key=lambda one: float(one["seconds"]))
+    return seen
+
+
 def _instant(text: str) -> float:
     """Of the engine's times, which have nanoseconds."""
     head, _, rest = text.rstrip("Z").partition(".")
@@ -565,10 +581,16 @@ def last_word(stage: Stage) -> Act:
 def missing(stage: Stage) -> Act:
     """A program that is not there, and one that cannot be executed."""
     seen = {
-        "missing": _run(with_probe(stage, program=("/nowhere/missing",))),
-        "not executable": _run(with_probe(stage, program=("/proc/version",))),
+        "missing": _quickest(with_probe(stage, program=("/nowhere/missing",))),
+        "not executable": _quickest(with_probe(stage, program=("/proc/version",))),
     }
     return Act("missing", f"{stage.subject.command_line()} /nowhere/missing; echo $?", seen=seen)
+
+
+def _comes_up(container: Container, word: str) -> bool:
+    """Whether the probe comes to say that word, and the container runs on."""
+    until(lambda: any(line["say"] == word for line in lines(container)) or not container.running, 30.0)
+    return container.running and any(line["say"] == word for line in lines(container))
 
 
 def shared(stage: Stage) -> Act:
@@ -582,8 +604,7 @@ def shared(stage: Stage) -> Act:
         container = guest_stage.subject.create(stage.engine, pid_mode=f"container:{holder.container.id}")
         try:
             container.start()
-            made = until(lambda: any(line["say"] == "made" for line in lines(container)) or not container.running, 30.0)
-            if not made or not container.running:
+            if not _comes_up(container, "made"):
                 seen = {"refused": container.state["ExitCode"], "others": others(container)}
                 return Act("shared", f"{stage.subject.command_line()} # with --pid=container:ANOTHER", seen=seen)
             left = _never_reaped(watch, 3)
@@ -611,18 +632,18 @@ def shared(stage: Stage) -> Act:
 
 def nested(stage: Stage) -> Act:
     """Under the engine's own init."""
-    with probing(stage, "listen", "15", init=True) as target:
-        target.container.kill("TERM")
-        status = target.container.wait(END_WITHIN)
-        return Act(
-            "nested",
-            "docker run --init ...",
-            seen={
-                "heard": len(heard(lines(target.container), signals.TERM)),
-                "status": status,
-                "others": others(target.container),
-            },
-        )
+    line = stage.subject.command_line().replace("docker run", "docker run --init", 1)
+    container = with_probe(stage, "listen", "15").subject.create(stage.engine, init=True)
+    try:
+        container.start()
+        if not _comes_up(container, "ready"):
+            return Act("nested", line, seen={"refused": container.state["ExitCode"], "others": others(container)})
+        container.kill("TERM")
+        status = container.wait(END_WITHIN)
+        said = len(heard(lines(container), signals.TERM))
+        return Act("nested", line, seen={"heard": said, "status": status, "others": others(container)})
+    finally:
+        container.remove()
 
 
 # --- what the program inherits ---
@@ -727,7 +748,7 @@ def stage_of(engine: Engine, agent: Agent, init: Init, grace: int, options: Mapp
     if not init.image:
         name, command = agent.image, tuple(agent.command)
     else:
-        name = agent._with_source(engine, init.image)  # noqa: SLF001 - the same image is made there
+        name = with_source(engine, init.image)
         command = tuple(image.command(None, "python3"))
     subject = InitSubject(init, grace, name, command)
     return Stage(engine, agent, subject, Spoken(), {**options, NO_INIT: not init.words})

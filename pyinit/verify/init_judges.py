@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyinit.init import signals
-from pyinit.verify.init_acts import CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, NO_INIT, REAP_WITHIN, heard
+from pyinit.verify.init_acts import AT_ONCE, CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, NO_INIT, REAP_WITHIN, heard
 from pyinit.verify.judges import ended_how, seconds_of
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
 
@@ -363,7 +363,7 @@ def start_fails_well(_case: Case, act: Act) -> Finding:
             hard |= one["status"] in (None, 0)
         if len(one["others"]) != 1:
             words.append(f"{name}: {len(one['others'])} lines instead of one")
-        elif one["seconds"] >= 1:
+        elif one["seconds"] >= AT_ONCE:
             words.append(f"{name}: took {seconds_of(one['seconds'])}")
     evidence = [line for one in act.seen.values() for line in one["others"][:3]]
     if words:
@@ -408,6 +408,9 @@ def not_first(case: Case, act: Act) -> Finding:
 def under_another(_case: Case, act: Act) -> Finding:
     """ST-08."""
     seen = act.seen
+    if "refused" in seen:
+        said = f": {seen['others'][0]}" if seen["others"] else ", and says nothing"
+        return failed(f"under docker run --init it does not run (status {seen['refused']}){said}")
     if seen["heard"] != 1:
         return failed(f"under docker run --init the program got SIGTERM {seen['heard']} times")
     if seen["status"] != 0:

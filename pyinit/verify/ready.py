@@ -1,14 +1,15 @@
 """When is it ready? The first that applies: what the user said; HEALTHCHECK; a socket listening on an exposed port; else it has settled.
 
 Quiet output is no sign: a server that loads for ten seconds says nothing either. *Settled* is no proof, so what is judged after it
-is looked at twice (`runner`).
+is looked at twice (`runner`). One that never comes to rest is given half a minute once; the others of its kind are asked as soon as they
+have looked for a while as it did then.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyinit.init.options import show
@@ -41,6 +42,12 @@ class Readiness:
     timeout: float = 60.0
     patience: float = 1.0
     """How many times as long a container is to be quiet before it counts as settled."""
+    looks: frozenset[tuple[str, int]] = frozenset()
+    """What the first container had taught, if it never came to rest (`Ready.looks`)."""
+
+    def taught(self, first: Ready | None) -> Readiness:
+        """What the first container took is found once, and used by all others."""
+        return replace(self, looks=first.looks) if first else self
 
     def how(self, image: Image) -> str:
         """In words."""
@@ -60,11 +67,11 @@ class Readiness:
         """Until it is ready. Raises NotReadyError; one that has ended is never ready."""
         began = time.monotonic()
         how = self.how(image)
-        _must_run(
-            container
-        )  # before anything is asked of it: its last words say more than an answer that does not come
+        # before anything is asked of it: its last words say more than an answer that does not come
+        _must_run(container)
+        looks: frozenset[tuple[str, int]] = frozenset()
         if how == SETTLED:
-            how = self._settle(container, watch)
+            how, looks = self._settle(container, watch)
         else:
             while not self._is_ready(image, container, watch):
                 _must_run(container)
@@ -72,7 +79,7 @@ class Readiness:
                     raise NotReadyError(f"not ready within {self.timeout:g} s ({how}){_last_words(container)}")
                 time.sleep(0.1)  # logs, sockets and commands are asked: nobody tells us
         _must_run(container)
-        return Ready(how, time.monotonic() - began)
+        return Ready(how, time.monotonic() - began, looks)
 
     def _is_ready(self, image: Image, container: Container, watch: Watch | None) -> bool:
         if self.log:
@@ -87,15 +94,33 @@ class Readiness:
             )
         return bool(wanted & set(watch.listening()))
 
-    def _settle(self, container: Container, watch: Watch | None) -> str:
+    def _settle(self, container: Container, watch: Watch | None) -> tuple[str, frozenset[tuple[str, int]]]:
         if watch is None:
             deadline = time.monotonic() + UNSEEN * self.patience
             while time.monotonic() < deadline:
                 _must_run(container)
                 time.sleep(0.2)  # there is nothing to wait for: the runtime shows nothing
-            return f"given {UNSEEN * self.patience:g} s, for nothing of it can be seen"
+            return f"given {UNSEEN * self.patience:g} s, for nothing of it can be seen", self.looks
+        if self.looks:
+            self._look_alike(container, watch)
+            return "at work, as the first had been", self.looks
         rest, _ = watch.settle(QUIET * self.patience, SETTLE_LIMIT * self.patience)
-        return SETTLED if rest else f"at work for {SETTLE_LIMIT * self.patience:g} s"
+        if rest:
+            return SETTLED, self.looks
+        return f"at work for {SETTLE_LIMIT * self.patience:g} s", _looks(watch)
+
+    def _look_alike(self, container: Container, watch: Watch) -> None:
+        """Until everybody is there who had been there for a while in the first, and has been for a while too."""
+        deadline = time.monotonic() + SETTLE_LIMIT
+        while not self.looks <= _looks(watch) and time.monotonic() < deadline:
+            _must_run(container)
+            time.sleep(0.1)  # a look at /proc: nothing there wakes a reader when a mask changes
+
+
+def _looks(watch: Watch) -> frozenset[tuple[str, int]]:
+    """Those who have been there for longer than what comes and goes."""
+    now = watch.agent.now()
+    return frozenset((one.name, one.caught) for one in watch.look() if not one.is_zombie and now - one.born > QUIET)
 
 
 def _must_run(container: Container) -> None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pyinit.verify.runner import Run
 
 SCHEMA = "pyinit-verify/1"
-"""Of the JSON report. A new number means that something a reader relied on has changed; new keys alone do not change it."""
+"""Of the JSON report; report.schema.json says what is in it, key by key. A new number means that something a reader relied on has
+changed; new keys alone do not change it, and the file knows them."""
 
 _SIGNS = {
     Verdict.PASS: ("✓", "green"),

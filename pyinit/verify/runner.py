@@ -74,14 +74,21 @@ def run(stage: Stage, plan: Plan, tell: Callable[[str, int, int], None]) -> Run:
         if again.stop is not None and again.stop.seconds < stop.seconds:
             first, stop = again, again.stop
     acts["stop"] = first
-    stage = replace(stage, plain=stop)
+    patient = replace(stage, plain=stop)
+    stage = replace(patient, readiness=stage.readiness.taught(stop.ready))
     if stop.forced:
         wanted = [name for name in wanted if any(check.act == name and not check.clean for check in chosen)]
         seemed = stop.ready is not None and stop.ready.how == SETTLED
         wanted = [*(["patient"] if seemed else []), "straight", *wanted]
     others = [name for name in wanted if name not in acts]
+    jobs = 1 if stage.subject.alone else plan.jobs
     tell("the other acts", 1, len(others) + 1)
-    acts |= side_by_side(partial(perform, stage), others, 1 if stage.subject.alone else plan.jobs, tell)
+    acts |= side_by_side(partial(perform, stage), others, jobs, tell)
+    if stage.readiness.looks:  # they were asked sooner than the first: what fails so gets as long as that
+        failed = {
+            one.check.act for one in (_judge(stage.case(acts), check, plan) for check in chosen) if is_failure(one)
+        }
+        acts |= side_by_side(partial(perform, patient), [name for name in others if name in failed], jobs, tell)
     case = stage.case(acts)
     return Run(
         case,

@@ -9,7 +9,8 @@ expect-exit = [143]
 EX-06 = "a JVM ends with 143; our job runner knows"
 ```
 
-Keys are the long options without their dashes. The command line goes before the file. Strict: an unknown key is an error.
+Keys are the long options without their dashes. The command line goes before the file. Strict: an unknown key is an error, and so is a
+check that is unknown. Where an init is judged, its checks are known besides those of an image: one file serves both.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyinit.verify.catalogue import BY_ID
+from pyinit.verify.catalogue import ALIASES, CHECKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pyinit.verify.verdicts import Check
 
 KEYS: Mapping[str, type | tuple[type, ...]] = {
     "ready-log": str,
@@ -58,6 +61,14 @@ KEYS: Mapping[str, type | tuple[type, ...]] = {
 """Each key and what its value is."""
 
 
+ELEMENTS: Mapping[str, type] = {"expect-exit": int}
+"""What a list has, where that is no text."""
+
+REGEXES = ("ready-log", "last-log")
+
+CHECK_LISTS = ("check", "require")
+
+
 class SettingsError(Exception):
     """The file is wrong; the message names file, line and key, and says what to write instead."""
 
@@ -76,8 +87,8 @@ class Settings:
         return found
 
 
-def load(path: Path | None, folder: Path) -> Settings:
-    """The file that was named, or the one in `folder`; nothing where there is none. Raises SettingsError."""
+def load(path: Path | None, folder: Path, checks: Sequence[Check] = CHECKS) -> Settings:
+    """The file that was named, or the one in `folder`; nothing where there is none. It may name these checks. Raises SettingsError."""
     if path is None:
         candidates = [folder / "verify.toml", folder / "pyproject.toml"]
     elif path.is_file():
@@ -92,7 +103,7 @@ def load(path: Path | None, folder: Path) -> Settings:
             values = values.get("tool", {}).get("pyinit", {}).get("verify")
             if values is None:
                 continue
-        return Settings(candidate, _checked(candidate, text, values))
+        return Settings(candidate, _checked(candidate, text, values, checks))
     return Settings()
 
 
@@ -106,21 +117,38 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise SettingsError(f"{path} cannot be read: {error}") from None
 
 
-def _checked(path: Path, text: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _checked(path: Path, text: str, values: Mapping[str, Any], checks: Sequence[Check]) -> Mapping[str, Any]:
     for key, value in values.items():
         where = f"{path}, line {_line(text, key)}"
         wanted = KEYS.get(key)
         if wanted is None:
-            raise SettingsError(f"{where}: there is no key {key!r}{_nearest(key, KEYS)}")
+            raise SettingsError(f"{where}: there is no key {key!r}{nearest(key, KEYS)}")
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
             raise SettingsError(f"{where}: {key} must be {_called(wanted)}, not {value!r}")
+        _check_within(where, key, value, checks)
     for check, reason in values.get("skip", {}).items():
         where = f"{path}, line {_line(text, check)}"
-        if check not in BY_ID:
-            raise SettingsError(f"{where}: there is no check {check!r}{_nearest(check, BY_ID)}")
+        if check not in ids(checks):
+            raise SettingsError(f"{where}: there is no check {check!r}{nearest(check, ids(checks))}")
         if not isinstance(reason, str) or not reason.strip():
             raise SettingsError(f'{where}: say why {check} is left out: {check} = "because ..."')
     return values
+
+
+def _check_within(where: str, key: str, value: Any, checks: Sequence[Check]) -> None:  # noqa: ANN401 - of the key's type
+    """What is in a list or a text of the right type."""
+    wanted = ELEMENTS.get(key, str)
+    for one in value if isinstance(value, list) else ():
+        if type(one) is not wanted:
+            raise SettingsError(f"{where}: each of {key} must be {_called(wanted)}, not {one!r}")
+    for word in value if key in CHECK_LISTS else ():
+        if not chosen(word, checks):
+            raise SettingsError(f"{where}: there is no check {word!r}{nearest(word.upper(), ids(checks))}")
+    if key in REGEXES:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise SettingsError(f"{where}: {key}: {value!r} is no regular expression: {error}") from None
 
 
 def _line(text: str, key: str) -> int:
@@ -128,7 +156,20 @@ def _line(text: str, key: str) -> int:
     return text.count("\n", 0, found.start() + len(found[0]) - len(found[0].lstrip())) + 1 if found else 1
 
 
-def _nearest(word: str, known: Mapping[str, object]) -> str:
+def ids(checks: Iterable[Check]) -> list[str]:
+    """How they are called, each once: an image's and an init's may have the same name."""
+    return list(dict.fromkeys(check.id for check in checks))
+
+
+def chosen(word: str, checks: Iterable[Check]) -> list[Check]:
+    """The checks that a word means: one by its id or alias, or a group of them (`SG`); none: there are none."""
+    name = ALIASES.get(word, word).upper()
+    return [check for check in checks if name in (check.id, check.id.partition("-")[0])]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What to write instead of a word that is not known."""
+    known = list(known)
     close = difflib.get_close_matches(word, known, 1)
     return f"; write {close[0]!r}?" if close else f"; there are {', '.join(known)}"
 

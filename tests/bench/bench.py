@@ -20,6 +20,7 @@ from rich.console import Console  # noqa: E402
 from bench import containers, inits, measure  # noqa: E402
 from bench.inits import BrokenError  # noqa: E402
 from bench.report import Measured, Outcome  # noqa: E402
+from support.dispositions import hear_what_is_ignored  # noqa: E402
 
 
 def main() -> int:
@@ -41,6 +42,7 @@ def main() -> int:
         help="the pure one, for the containers ($PYINIT_PURE_WHEEL)",
     )
     arguments = parser.parse_args()
+    hear_what_is_ignored()
     try:
         outcome = prepare()
     except BrokenError as error:

@@ -1,19 +1,9 @@
 """The native executable as dockerd's init: `docker run --init` with ours in the place of docker-init.
 
-In a Docker engine of this module's own, which shares nothing with the one that is there: folder, socket, containerd and its namespace
-are private, and it makes no network. It is ended by its PID, with all that it has started.
+In a Docker engine of this module's own, which shares nothing with the one that is there (`support.private_engine`).
 """
 
-import contextlib
-import io
-import os
 import re
-import shutil
-import signal as signals
-import subprocess
-import tarfile
-import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,139 +14,9 @@ import pytest
 from support import processes
 from support.containers import Container, remove
 from support.engines import native_executable
+from support.private_engine import IMAGE, PrivateEngine, private_engine
 from support.terminal import Terminal
 from support.waiting import until
-
-IMAGE = "guest:test"
-TOOLS = ("sh", "sleep", "cat")
-
-
-class PrivateEngine:
-    """A dockerd with ours as its init: named by --init-path, or found as docker-init on its PATH."""
-
-    def __init__(self, folder: Path, way: str) -> None:
-        self.folder = folder
-        self.url = f"unix://{folder}/socket"
-        self.init = folder / "bin" / "docker-init"
-        self.put(native_executable().read_bytes())
-        (folder / "config").write_text("{}")  # not the machine's /etc/docker/daemon.json
-        self._mark = b"TEST_RUN=" + uuid.uuid4().hex.encode()
-        environ = {**os.environ, "TEST_RUN": self._mark.decode().partition("=")[2]}
-        environ.pop("DOCKER_HOST", None)
-        command = ["dockerd", f"--config-file={folder}/config", f"--host={self.url}", f"--pidfile={folder}/pid"]
-        command += [f"--data-root={folder}/data", f"--exec-root={folder}/exec", "--storage-driver=vfs"]
-        command += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-        # were a containerd of the machine's to be used, ours would be a room of its own there
-        namespace = f"pyinit-{uuid.uuid4().hex[:12]}"
-        command += [f"--containerd-namespace={namespace}", f"--containerd-plugins-namespace={namespace}-plugins"]
-        if way == "--init-path":
-            command.append(f"--init-path={self.init}")
-        else:
-            environ["PATH"] = f"{self.init.parent}:{environ['PATH']}"
-        with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def put(self, content: bytes) -> None:
-        """Make this the init."""
-        self.init.parent.mkdir(exist_ok=True)
-        new = self.init.with_name("new")
-        new.write_bytes(content)
-        new.chmod(0o755)
-        new.rename(self.init)
-
-    @property
-    def log(self) -> str:
-        """What dockerd has said so far."""
-        return (self.folder / "log").read_text("utf-8", "backslashreplace")
-
-    def docker(self, *words: str, stdin: bytes = b"") -> str:
-        """The output of the command line client, both streams."""
-        ran = subprocess.run(
-            ["docker", "--host", self.url, *words],
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=60,
-            check=False,
-        )
-        output = ran.stdout.decode("utf-8", "backslashreplace")
-        assert ran.returncode == 0, f"docker {' '.join(words)}: {output}\n{self.log}"
-        return output
-
-    def ready(self) -> None:
-        """Wait until it answers."""
-
-        def answers() -> bool:
-            assert self.process.poll() is None, self.log
-            return bool(self.docker("version", "--format", "{{.Server.Version}}").strip())
-
-        try:
-            until(answers, 60, "the private engine's answer")
-        except AssertionError as error:
-            pytest.fail(f"no private dockerd: {error}\n{self.log}", pytrace=False)
-
-    def left(self) -> list[int]:
-        """What it has started and is still there: by its mark, and the containers below."""
-        marked = [pid for pid in processes.marked(self._mark) if processes.is_alive(pid)]
-        below = [pid for one in marked for pid in processes.descendants(one) if processes.is_alive(pid)]
-        return [*marked, *below]
-
-    def close(self) -> None:
-        """End it, and whatever it leaves behind."""
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-        def nobody() -> bool:
-            left = self.left()
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signals.SIGKILL)
-            return not left
-
-        until(nobody, 20, "the end of the private engine's processes")
-        for line in reversed(Path("/proc/self/mountinfo").read_text("utf-8").splitlines()):
-            where = line.split()[4]
-            if where.startswith(f"{self.folder}/"):
-                subprocess.run(["umount", "--lazy", where], check=True)
-        shutil.rmtree(self.folder)
-
-
-def guest() -> bytes:
-    """A root of a shell and two tools of this machine's, with the libraries they need."""
-    files = set()
-    for name in TOOLS:
-        found = shutil.which(name)
-        assert found is not None
-        needed = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout
-        files |= {found, *re.findall(r"(?:=> |^\s+)(/\S+) \(0x", needed, re.MULTILINE)}
-    root = io.BytesIO()
-    with tarfile.open(fileobj=root, mode="w", dereference=True) as tar:
-        for file in sorted(files):
-            tar.add(file, f"bin/{Path(file).name}" if Path(file).name in TOOLS else file)
-    return root.getvalue()
-
-
-@contextlib.contextmanager
-def private_engine(way: str) -> Iterator[PrivateEngine]:
-    """A private engine with an image of a shell, for as long as this lasts."""
-    if os.geteuid() != 0:
-        pytest.skip("an engine of one's own needs root")
-    if shutil.which("dockerd") is None:
-        pytest.skip("there is no dockerd on this machine: the engine of these tests is somewhere else")
-    # a short name: a socket's may have 107 characters
-    private = PrivateEngine(Path(tempfile.mkdtemp(prefix="pyinit-engine-")), way)
-    try:
-        private.ready()
-        private.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, stdin=guest())
-        yield private
-    finally:
-        private.close()
 
 
 @pytest.fixture(scope="module", params=["--init-path", "PATH"])
@@ -297,6 +157,17 @@ def test_two_engines_do_not_meet(dockerd: PrivateEngine, client: docker.DockerCl
     assert container.id in dockerd.docker("ps", "--no-trunc", "--quiet")
     assert container.id not in [raw.id for raw in client.containers.list(all=True)]
     assert client.ping()
+
+
+def test_the_neighbour_keeps_its_bridge() -> None:
+    """A dockerd without a bridge removes docker0 where it finds it; ours does not find that of another engine."""
+    bridge = Path("/sys/class/net/docker0/ifindex")
+    if not bridge.exists():
+        pytest.skip("the engine that is here has no docker0")
+    before = bridge.read_text("ascii")
+    with private_engine("--init-path") as private:
+        private.docker("run", "--rm", "--network=none", IMAGE, *shell("exit 0"))
+        assert bridge.read_text("ascii") == before
 
 
 def test_nothing_is_left_of_an_engine_that_was_killed() -> None:

@@ -24,10 +24,10 @@ from pyinit.containers.remote import Agent, ObserverError
 from pyinit.verify.acts import Stage, perform
 from pyinit.verify.catalogue import BY_ID
 from pyinit.verify.evidence import Stop
-from pyinit.verify.ready import Readiness
+from pyinit.verify.ready import SETTLE_LIMIT, Readiness
 from pyinit.verify.runner import ImpossibleRunError, Plan, Run, run
 from pyinit.verify.subject import ImageSubject, image_of
-from pyinit.verify.verdicts import Severity, Source
+from pyinit.verify.verdicts import Severity, Source, Verdict
 from support.waiting import until
 
 pytestmark = pytest.mark.engines("native")
@@ -378,6 +378,20 @@ def test_checks_say_what_is_so(
         assert re.search(words, said[name][1]), f"{name}: {said[name][1]}"
     severities = {one.check.id: one.severity for one in found.results}
     assert {name: severities[name] for name in row.severities} == row.severities
+
+
+def test_what_never_rests_is_waited_for_once(containers: Engine, observer: Agent, images: Mapping[str, str]) -> None:
+    """The first container gets its half minute; all others are asked once they look as it did then. The verdicts are those of others."""
+    row = Row("", guest("restless"), {}, readiness=Readiness())
+    plan = Plan(checks=[check for check in BY_ID.values() if check.id not in ("ZO-01", "ZO-02")])  # it is PID 1
+    found = run(stage_of(row, containers, observer, images), plan, lambda *_: None)
+    assert found.ready == "at work for 30 s"
+    assert [one.check.id for one in found.results if one.finding.verdict is Verdict.FAIL] == []
+    ready = {name: act.stop.ready for name, act in found.case.acts.items() if act.stop and act.stop.ready}
+    assert set(ready) == {"stop", "twice", "openshift", "readonly", "hung"}
+    others = {one.how for name, one in ready.items() if name != "stop"}
+    assert others == {"at work, as the first had been"}
+    assert all(one.seconds < SETTLE_LIMIT / 2 for name, one in ready.items() if name != "stop"), ready
 
 
 def test_every_check_has_its_cases() -> None:

@@ -22,6 +22,12 @@ from support.waiting import until
 QUICK = ("--network", "none", "--ready-log", "^ready$", "--timeout", "3", "--check", "SG-01", "--check", "EX-06")
 HELD_UP = ("--network", "none", "--timeout", "60", "--", "python3", "-c", DEAF)
 
+RESTARTS = (
+    ("--ready-tcp", "5432", "--ready-timeout", "2"),
+    ("sh", "-c", "while :; do sh -c 'echo no database; exit 1'; sleep 0.1; done"),
+)
+"""A program that its supervisor starts again and again."""
+
 
 @pytest.fixture
 def begun(base: str, tmp_path: Path, client: docker.DockerClient) -> Iterator[subprocess.Popen[str]]:
@@ -87,6 +93,14 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
             "it ended by itself with status 3; its last words: PASSWORD?",
         ),
         (
+            ("BASE", "--", "sh", "-c", ': "${DB:?is not set: -e DB=postgres://...}"; exec sleep 60'),
+            "it ended by itself with status 2; its last words: sh: 1: DB: is not set: -e DB=postgres://...",
+        ),
+        (
+            ("BASE", *RESTARTS[0], "--", *RESTARTS[1]),
+            "not ready within 2 s (--ready-tcp); its last words: no database / no database / no database",
+        ),
+        (
             ("BASE", "--ready-log", "never", "--ready-timeout", "1", "--", "sleep", "60"),
             "not ready within 1 s (--ready-log)",
         ),
@@ -94,7 +108,9 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
             ("BASE", "--ready-tcp", "1", "--ready-timeout", "1", "--", "sleep", "60"),
             "not ready within 1 s (--ready-tcp)",
         ),
-        (("BASE", "--check", "XX-99"), "there is no check 'XX-99'"),
+        (("BASE", "--check", "XX-99"), "there is no check 'XX-99'; there are SG-01, "),
+        (("BASE", "--skip", "EX-6=no"), "there is no check 'EX-6'; write 'EX-06'?"),
+        (("--init", "/bin/true", "--require", "K8-5"), "there is no check 'K8-5'; write 'K8-05'?"),
         (("BASE", "--network", "no-such-network", "--", "sleep", "60"), "no-such-network"),
         (("BASE", "--ulimit", "nofile"), "--ulimit nofile: write NAME=SOFT"),
         (("BASE", "--request", "ftp://x"), "--request ftp://x: write http://"),

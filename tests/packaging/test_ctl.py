@@ -1,5 +1,6 @@
 """The command `pyinitctl`, installed where nothing else is."""
 
+import json
 import os
 import re
 import subprocess
@@ -29,6 +30,13 @@ def test_help_and_version(bare: Path) -> None:
         status, out, err = run(ctl, *words)
         assert (status, err) == (0, "")
         assert out.startswith("usage: pyinitctl")
+
+
+def test_schema_of_the_reports(bare: Path) -> None:
+    """It is in the wheel, and is printed where no extra is installed."""
+    status, out, err = run(bare / "bin" / "pyinitctl", "verify", "--schema")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["properties"]["schema"]["const"] == "pyinit-verify/1"
 
 
 def test_wrong_usage(bare: Path) -> None:

@@ -10,6 +10,7 @@ from pyinit.containers.account import Account, Fate, How, Process, Sender, Signa
 from pyinit.containers.remote import Seen
 from pyinit.verify import catalogue
 from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
+from pyinit.verify.init_acts import unasked
 from pyinit.verify.ready import SETTLED
 from pyinit.verify.runner import Plan, Run, _judge
 from pyinit.verify.verdicts import Check, Finding, Result, Severity, Source, Verdict, passed, skipped
@@ -225,6 +226,22 @@ def test_a_health_check_that_never_ran_is_no_evidence() -> None:
     never = Act("orphans", seen={**seen_there, "health": [125] * 10})
     assert judged("ZO-02", case_of(GOOD, ran)).verdict is Verdict.PASS
     assert judged("ZO-02", case_of(GOOD, never)).verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("conts", "stops", "left"),
+    [
+        ([], [5.0], []),
+        ([1.0], [], [1.0]),
+        ([1.0, 5.01], [5.0], [1.0]),
+        ([1.0, 1.02, 5.01], [5.0], [1.0, 1.02]),
+        ([5.01, 5.02], [5.0], [5.02]),
+        ([4.9], [5.0], [4.9]),
+    ],
+)
+def test_one_sigcont_goes_with_a_stop_signal(conts: list[float], stops: list[float], left: list[float]) -> None:
+    """SG-02 counts every SIGCONT but the first after a stop signal."""
+    assert unasked(conts, stops) == left
 
 
 # --- members ---

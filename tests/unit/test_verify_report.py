@@ -3,15 +3,19 @@
 import io
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator as Validator
 from rich.console import Console
 
 from pyinit.containers import timeline
-from pyinit.containers.account import Account, Fate, Process, Sender, Signal
-from pyinit.verify import judges, report, settings
+from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
+from pyinit.verify import inits, judges, report, settings
 from pyinit.verify.catalogue import BY_ID, CHECKS
 from pyinit.verify.evidence import Act, Case, Image, Stop
 from pyinit.verify.runner import Run
@@ -80,7 +84,7 @@ MIXED = run(
     result("ST-02", Verdict.NOTE),
     result("EX-06", Verdict.FAIL, known=True),
 )
-ABOUT = {"engine": "Docker 20.10", "observer": "everything"}
+ABOUT = {"engine": "Docker 20.10", "observer": "everything", "kernel": "6.18"}
 
 
 # --- the catalogue ---
@@ -99,7 +103,7 @@ def test_the_catalogue_is_whole() -> None:
 
 def test_nothing_passes_without_evidence() -> None:
     """A judge whose act was not done skips, each of them."""
-    for check in CHECKS:
+    for check in (*CHECKS, *inits.CHECKS):
         assert check.judge(Case(IMAGE, {}, {})).verdict is Verdict.SKIPPED
 
 
@@ -151,6 +155,89 @@ def test_as_json() -> None:
     assert found["results"][0]["id"] == "PT-04"
     assert found["results"][0]["fix"]
     assert Account.of_json(found["acts"]["stop"]["stop"]["account"]) == LEFT.account
+
+
+def everything() -> dict[str, Any]:
+    """A report in which each kind of thing is: acts that were impossible or had nothing to be seen, a signal, an end not known."""
+    blind = replace(LEFT, account=None, timeline=None)
+    acts = {
+        "stop": Act("stop", "docker run ...", stop=LEFT, seconds=3.0),
+        "openshift": Act("openshift", "docker run ...", stop=blind),
+        "orphans": Act("orphans", impossible="no way in"),
+    }
+    found: dict[str, Any] = json.loads(
+        report.json_text(replace(MIXED, case=Case(IMAGE, {}, acts)), ABOUT, strict=False)
+    )
+    return found
+
+
+def words_of(schema: Validator) -> Mapping[str, Any]:
+    """The schema itself."""
+    assert not isinstance(schema.schema, bool)
+    return schema.schema
+
+
+def places(value: object, *path: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Where in a report something is: the path to each value but the whole."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from places(inner, *path, key)
+
+
+def test_the_schema_knows_every_key_and_nothing_else(schema: Validator) -> None:
+    """A report is as the schema says; without any one of its keys, with one more anywhere, or with another type it is not."""
+    whole = everything()
+    schema.validate(whole)
+    assert words_of(schema)["properties"]["schema"]["const"] == report.SCHEMA
+    for path in places(whole):
+        *above, key = path
+        for change in ("other type", *(("missing", "one more") if isinstance(key, str) else ())):
+            changed: Any = deepcopy(whole)
+            place = changed
+            for step in above:
+                place = place[step]
+            if change == "other type":
+                place[key] = {"": place[key]}
+            elif change == "one more":
+                place["more"] = "anything"
+            elif above != ["acts"]:  # which acts were done differs from run to run
+                del place[key]
+            if changed != whole:
+                assert not schema.is_valid(changed), (path, change)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("schema",), "pyinit-verify/2"),
+        (("status",), 3),
+        (("results", 0, "verdict"), "passed"),
+        (("results", 0, "severity"), "may"),
+        (("results", 0, "id"), "PT-4"),
+        (("results", 0, "seconds"), -1),
+        (("acts", "stop", "stop", "account", "processes", 0, "how"), "gone"),
+        (("acts", "stop", "stop", "account", "processes", 0, "signals", 0, "sender"), "somebody"),
+        (("acts", "stop", "stop", "account", "processes", 0, "signals", 0, "number"), 65),
+    ],
+)
+def test_the_schema_knows_the_values(path: tuple[Any, ...], value: object, schema: Validator) -> None:
+    """A verdict, an id, an end that there is not is refused."""
+    changed: Any = everything()
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    assert not schema.is_valid(changed)
+
+
+def test_the_schema_has_the_words_of_the_code(schema: Validator) -> None:
+    """What is an enumeration here is the same one there."""
+    known, result, signal_ = (words_of(schema)["$defs"][name] for name in ("how", "result", "signal"))
+    assert known["enum"] == [how.name.lower() for how in How]
+    assert result["properties"]["verdict"]["enum"] == [verdict.value for verdict in Verdict]
+    assert result["properties"]["severity"]["enum"] == [severity.value for severity in Severity]
+    assert signal_["properties"]["fate"]["enum"] == [fate.name.lower() for fate in Fate]
+    assert signal_["properties"]["sender"]["enum"] == [sender.name.lower() for sender in Sender]
 
 
 def test_every_report_says_what_was_not_seen() -> None:
@@ -209,6 +296,13 @@ def test_settings(tmp_path: Path) -> None:
         ('strict = true\n\n[skip]\nEX-6 = "no"\n', "line 4: there is no check 'EX-6'; write 'EX-06'?"),
         ('[skip]\nEX-06 = ""\n', "line 2: say why EX-06 is left out"),
         ("timeout = \n", "is not TOML: Invalid value (at line 1, column 11)"),
+        ('check = ["SG", "EX-6"]\n', "line 1: there is no check 'EX-6'; write 'EX-06'?"),
+        ('\nrequire = ["openshit"]\n', "line 2: there is no check 'openshit'; there are SG-01, "),
+        ("check = [1]\n", "line 1: each of check must be a text, not 1"),
+        ('expect-exit = ["143"]\n', "line 1: each of expect-exit must be a number, not '143'"),
+        ("expect-exit = [true]\n", "line 1: each of expect-exit must be a number, not True"),
+        ('ready-log = "("\n', "line 1: ready-log: '(' is no regular expression: missing )"),
+        ('[skip]\nSG-02 = "no"\n', "line 2: there is no check 'SG-02'; write 'S"),
     ],
 )
 def test_wrong_settings(tmp_path: Path, text: str, words: str) -> None:
@@ -217,3 +311,15 @@ def test_wrong_settings(tmp_path: Path, text: str, words: str) -> None:
         load(tmp_path, text)
     assert words in str(caught.value)
     assert str(tmp_path / "verify.toml") in str(caught.value)
+
+
+def test_settings_where_an_init_is_judged(tmp_path: Path) -> None:
+    """Its checks are known too; one that neither has is not."""
+    both = (*inits.CHECKS, *CHECKS)
+    (tmp_path / "verify.toml").write_text(
+        'check = ["K8-05", "sg"]\n[skip]\nSG-02 = "counts"\nEX-06 = "a JVM"\n', encoding="utf-8"
+    )
+    assert settings.load(None, tmp_path, both).skip == {"SG-02": "counts", "EX-06": "a JVM"}
+    (tmp_path / "verify.toml").write_text('[skip]\nK8-5 = "no"\n', encoding="utf-8")
+    with pytest.raises(settings.SettingsError, match=r"line 2: there is no check 'K8-5'; write 'K8-05'\?"):
+        settings.load(None, tmp_path, both)

@@ -17,14 +17,24 @@ FAULTS = {
     "loses hangups", "no real-time signals", "loses every tenth", "believes SIGCHLD", "forwards SIGCHLD", "stops itself",
     "masks the code", "forgets the signal", "reaps once", "forgets other sessions", "asks the program alone",
     "never kills", "kills too early", "wrong codes", "no subreaper", "blocks TERM", "ignores PIPE", "leaks a descriptor",
-    "moves the program", "adds a variable", "chatters", "writes too much", "none",
+    "moves the program", "adds a variable", "chatters", "writes too much", "refuses to be second", "keeps what PID 1 sent",
+    "doubles SIGCONT", "wakes twice", "none",
 }  # fmt: skip
+
+CONTS: dict[tuple[str, int], int] = {
+    ("doubles SIGCONT", signal.SIGCONT): 1,
+    ("wakes twice", signal.SIGTERM): 2,
+    ("wakes twice", signal.SIGINT): 2,
+}
+"""How many SIGCONT go with a signal."""
 
 fault = sys.argv[1]
 if fault not in FAULTS:
     sys.exit(f"no such fault: {fault}")
 if fault == "chatters":
     os.write(2, b"init: no terminal\n")
+if fault == "refuses to be second" and os.getpid() != 1:
+    sys.exit("init: this must be PID 1")
 if fault == "stops itself" and os.getpid() == 1:
     signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
@@ -88,10 +98,15 @@ def ask(number: int) -> None:
 def forward(number: int) -> None:
     """To the group on a stop signal, else to the program."""
     with contextlib.suppress(OSError):
+        if fault == "keeps what PID 1 sent" and os.getpid() != 1:
+            return
         if number in (signal.SIGTERM, signal.SIGINT) and fault != "asks the program alone":
             os.killpg(child, number)
         else:
             os.kill(child, number)
+        for _ in range(CONTS.get((fault, number), 0)):
+            time.sleep(0.05)  # or the two would be one
+            os.kill(child, signal.SIGCONT)
 
 
 def leave(status: int) -> None:
