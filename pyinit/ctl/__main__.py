@@ -3,11 +3,11 @@
 import argparse
 import sys
 
-from pyinit.ctl import native, verify
+from pyinit.ctl import lint, native, verify
 from pyinit.ctl.errors import CommandError
 from pyinit.init.start import VERSION
 
-WORDS = (native, verify)
+WORDS = (lint, native, verify)
 
 
 def main(words: list[str] | None = None) -> int:
