@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pyinit.ctl.errors import CommandError
 
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 IMPOSSIBLE = 2
 """Exit status when something could not be judged."""
 
-NEEDS = {"dockerfile": "dockerfile", "tree_sitter": "tree-sitter", "tree_sitter_bash": "tree-sitter-bash", "yaml": "pyyaml"}
+NEEDS = {
+    "dockerfile": "dockerfile",
+    "tree_sitter": "tree-sitter",
+    "tree_sitter_bash": "tree-sitter-bash",
+    "yaml": "pyyaml",
+}
 """The modules of the extra, and the packages that bring them."""
 
 DESCRIPTION = """\
@@ -37,18 +42,29 @@ exit status: 0 nothing was found; 1 something was; 2 a file could not be read, o
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `lint` to the commands."""
     parser = commands.add_parser(
-        "lint", help="judge Dockerfiles, Compose files and manifests", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False
+        "lint",
+        help="judge Dockerfiles, Compose files and manifests",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        allow_abbrev=False,
     )
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a file, or a folder to look through")
-    parser.add_argument("--format", choices=("text", "json", "sarif"), default="text", help="the form of the report (text)")
+    parser.add_argument(
+        "--format", choices=("text", "json", "sarif"), default="text", help="the form of the report (text)"
+    )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the report there instead of to stdout")
     parser.add_argument("--select", metavar="ID,...", help="only these rules; PI1 is all that begin with it")
     parser.add_argument("--ignore", metavar="ID,...", help="without these rules")
     parser.add_argument(
-        "--context", metavar="FOLDER", type=Path, help="the build context, where entry scripts are looked for (the Dockerfile's folder, else this one)"
+        "--context",
+        metavar="FOLDER",
+        type=Path,
+        help="the build context, where entry scripts are looked for (the Dockerfile's folder, else this one)",
     )
     parser.add_argument(
-        "--image", action="store_true", help="ask the container engine about the images that files name; nothing is pulled"
+        "--image",
+        action="store_true",
+        help="ask the container engine about the images that files name; nothing is pulled",
     )
     parser.add_argument("--explain", metavar="ID", help="print the page of a rule, and end")
     parser.add_argument("--list-rules", action="store_true", help="print all rules, and end")
@@ -85,7 +101,9 @@ def _chosen(words: str, rules: Sequence[Rule]) -> list[Rule]:
     for word in words.upper().split(","):
         those = [rule for rule in rules if word and rule.id.startswith(word)]
         if not those:
-            raise CommandError(f"lint: there is no rule {word!r}: there are {', '.join(rule.id for rule in rules)}", IMPOSSIBLE)
+            raise CommandError(
+                f"lint: there is no rule {word!r}: there are {', '.join(rule.id for rule in rules)}", IMPOSSIBLE
+            )
         found += those
     return found
 
@@ -131,9 +149,11 @@ class Images:
         self._images: dict[str, Image | None] = {}
         self._containers: dict[str, Container | None] = {}
 
-    def __enter__(self) -> Images:
+    def __enter__(self) -> Self:
         if find_spec("docker") is None:
-            self.notes.append("--image needs the package docker (pip install 'pyinit-pid1[verify]'): no image was asked")
+            self.notes.append(
+                "--image needs the package docker (pip install 'pyinit-pid1[verify]'): no image was asked"
+            )
             return self
         from pyinit.containers.engine import Engine, EngineError  # noqa: PLC0415 - an extra
 
@@ -173,7 +193,9 @@ class Images:
         image = self.image(name)
         if image is None or self._engine is None:
             return False
-        from pyinit.containers.engine import BROKEN, EngineError, NotFoundError  # noqa: PLC0415 - an extra
+        from docker.errors import NotFound  # noqa: PLC0415 - an extra
+
+        from pyinit.containers.engine import BROKEN, EngineError  # noqa: PLC0415
 
         folders = image.environment.get("PATH", "").split(":") if image.environment.get("PATH") else self.FOLDERS
         places = [program] if program.startswith("/") else [f"{folder}/{program}" for folder in folders]
@@ -188,7 +210,7 @@ class Images:
         for place in places:
             try:
                 container.raw.get_archive(place)[0].close()  # type: ignore[attr-defined] # a generator
-            except NotFoundError:
+            except NotFound:
                 continue
             except BROKEN:
                 return False

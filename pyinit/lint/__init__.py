@@ -5,6 +5,6 @@ file says. `chain` follows a launch's command line from PID 1 to the program: in
 pure functions of a launch; `catalogue` is their table, `rules/` their pages. What a file does not say is never guessed at: a rule
 whose facts are not there is silent.
 
-Parsers: the builder's own for Dockerfiles (package `dockerfile`), tree-sitter's grammar for shell scripts, PyYAML's nodes for YAML. Rejected:
-dockerfile-parse (knows no heredocs), bashlex (gives up on `case` and much else of real entry scripts; GPL), loading YAML into dicts (no lines).
+Parsers: the builder's own for Dockerfiles (package `dockerfile`), tree-sitter's grammar for shell scripts, PyYAML's nodes for YAML.
+Rejected: dockerfile-parse (knows no heredocs), bashlex (last released in 2023, and GPL), loading YAML into dicts (no lines).
 """

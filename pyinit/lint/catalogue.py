@@ -1,4 +1,4 @@
-"""The catalogue: one table of all rules. `pyinitctl lint --list-rules` prints it; each has a page in `rules/`, and INDEX.md is made of it."""
+"""The catalogue: one table of all rules. `pyinitctl lint --list-rules` prints it; each has a page in `rules/`, INDEX.md is made of it."""
 
 from __future__ import annotations
 
@@ -35,19 +35,72 @@ class Rule:
 DOCKERFILE, MANIFESTS, ALL = "Dockerfile", "Kubernetes, Compose", "Dockerfile, Kubernetes, Compose"
 
 RULES: tuple[Rule, ...] = (
-    Rule("PI001", "an ignore comment that does not count", "`# pyinit: ignore=` without a reason, or of a rule that there is not", ALL),
-    Rule("PI101", "a shell in front of the program", "the shell form, or `sh -c`, where the shell stays", ALL, judges.shell_in_front),
-    Rule("PI102", "an entry script without exec", "a script that stays in front of the program", ALL, judges.script_without_exec),
-    Rule("PI201", "no init in front of a program that forks", "programs that are known to leave processes behind", ALL, judges.no_init),
-    Rule("PI202", "an init behind a shell", "an init that a shell starts, so that it is not PID 1", ALL, judges.init_behind_shell),
-    Rule("PI203", "tini without --", "tini that takes the program's options for its own", ALL, judges.tini_without_dashes),
+    Rule(
+        "PI001",
+        "an ignore comment that does not count",
+        "`# pyinit: ignore=` without a reason, or of a rule that there is not",
+        ALL,
+    ),
+    Rule(
+        "PI101",
+        "a shell in front of the program",
+        "the shell form, or `sh -c`, where the shell stays",
+        ALL,
+        judges.shell_in_front,
+    ),
+    Rule(
+        "PI102",
+        "an entry script without exec",
+        "a script that stays in front of the program",
+        ALL,
+        judges.script_without_exec,
+    ),
+    Rule(
+        "PI201",
+        "no init in front of a program that forks",
+        "programs that are known to leave processes behind",
+        ALL,
+        judges.no_init,
+    ),
+    Rule(
+        "PI202",
+        "an init behind a shell",
+        "an init that a shell starts, so that it is not PID 1",
+        ALL,
+        judges.init_behind_shell,
+    ),
+    Rule(
+        "PI203", "tini without --", "tini that takes the program's options for its own", ALL, judges.tini_without_dashes
+    ),
     Rule("PI204", "two inits", "an init under an init, `init: true` in front of one", ALL, judges.two_inits),
-    Rule("PI205", "an init that is not PID 1", "a shared PID namespace that an init does not cope with", MANIFESTS, judges.init_not_pid_1),
-    Rule("PI301", "a stop signal that begins no stop", "STOPSIGNAL and stop_signal outside pyinit's, or SIGKILL", ALL, judges.stop_signal),
-    Rule("PI302", "pyinit's options are wrong", "what pyinit would refuse, in its own words", ALL, judges.wrong_options),
-    Rule("PI401", "terminationGracePeriodSeconds is too short", "less than preStop + drain + plan", "Kubernetes", judges.pod_grace),
+    Rule(
+        "PI205",
+        "an init that is not PID 1",
+        "a shared PID namespace that an init does not cope with",
+        MANIFESTS,
+        judges.init_not_pid_1,
+    ),
+    Rule(
+        "PI301",
+        "a stop signal that begins no stop",
+        "STOPSIGNAL and stop_signal outside pyinit's, or SIGKILL",
+        ALL,
+        judges.stop_signal,
+    ),
+    Rule(
+        "PI302", "pyinit's options are wrong", "what pyinit would refuse, in its own words", ALL, judges.wrong_options
+    ),
+    Rule(
+        "PI401",
+        "terminationGracePeriodSeconds is too short",
+        "less than preStop + drain + plan",
+        "Kubernetes",
+        judges.pod_grace,
+    ),
     Rule("PI402", "stop_grace_period is too short", "less than drain + plan", "Compose", judges.service_grace),
-    Rule("PI403", "a preStop command that the image lacks", "with --image, where an engine has the image", "Kubernetes"),
+    Rule(
+        "PI403", "a preStop command that the image lacks", "with --image, where an engine has the image", "Kubernetes"
+    ),
 )
 
 BY_ID = {rule.id: rule for rule in RULES}
@@ -57,10 +110,6 @@ def index() -> str:
     """rules/INDEX.md."""
     rows = "".join(f"| [{rule.id}]({rule.id}.md) | {rule.title} | {rule.finds} | {rule.files} |\n" for rule in RULES)
     return (
-        "# The rules of `pyinitctl lint`\n\nMade of the table in `catalogue.py`, by `python -m pyinit.lint.catalogue`.\n\n"
+        "# The rules of `pyinitctl lint`\n\nMade of the table in `catalogue.py`, by `tests/support/generate.py`.\n\n"
         f"| id | | finds | in |\n|---|---|---|---|\n{rows}"
     )
-
-
-if __name__ == "__main__":
-    (PAGES / "INDEX.md").write_text(index(), encoding="utf-8")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyinit.lint.launch import Launch, Script
-    from pyinit.lint.shell import Ending, Reading
+    from pyinit.lint.shell import Reading
 
 LONGEST = 12
 """Links that are followed: a script that executes itself would go on for ever."""
@@ -122,7 +122,7 @@ def _next(words: tuple[Word, ...], launch: Launch) -> tuple[list[Link], tuple[Wo
         return _shell(words, launch)
     script = launch.script(first)
     if script is not None:
-        return _script(words, script, launch)
+        return _script(words, script)
     return [Link(What.PROGRAM, _program(words), words)], ()
 
 
@@ -269,7 +269,7 @@ def _shell(words: tuple[Word, ...], launch: Launch) -> tuple[list[Link], tuple[W
     return [link], _started(link, tuple(operands[1:]), words[0].place)
 
 
-def _script(words: tuple[Word, ...], script: Script, launch: Launch) -> tuple[list[Link], tuple[Word, ...]]:
+def _script(words: tuple[Word, ...], script: Script) -> tuple[list[Link], tuple[Word, ...]]:
     """A file with `#!`: whose interpreter may be a shell, or an init in front of one."""
     name = name_of(words[0].text)
     line = script.text.partition("\n")[0]
@@ -282,7 +282,9 @@ def _script(words: tuple[Word, ...], script: Script, launch: Launch) -> tuple[li
         if shown and name_of(shown[0].text) in INITS:
             init = INITS[name_of(shown[0].text)]
             inits, shown = _init((*shown, *words), init)
-            found += [Link(What.INIT, inits[0].name, inits[0].words, init, inits[0].own, inits[0].dashes, in_shebang=True)]
+            found += [
+                Link(What.INIT, inits[0].name, inits[0].words, init, inits[0].own, inits[0].dashes, in_shebang=True)
+            ]
         if not shown or name_of(shown[0].text) not in SHELLS:
             return [*found, Link(What.PROGRAM, name, words)], ()
     elif script.text.startswith("\x7fELF") or "\0" in script.text:
@@ -314,7 +316,9 @@ def _started(link: Link, arguments: tuple[Word, ...], place: Place) -> tuple[Wor
         if part.arguments:
             words += arguments
         elif part.argument:
-            words.append(arguments[part.argument - 1] if part.argument <= len(arguments) else Word("", place, known=False))
+            words.append(
+                arguments[part.argument - 1] if part.argument <= len(arguments) else Word("", place, known=False)
+            )
         elif part.text is None:
             words.append(Word("", place, known=False))
         else:

@@ -86,7 +86,7 @@ class Stage:
     name: str = ""
     base: str | None = ""
     """The image that it all began with; None where that is not known."""
-    place: Place = Place("", 1)
+    place: Place = field(default_factory=lambda: Place("", 1))
     entrypoint: tuple[Word, ...] | None = None
     entrypoint_is_text: bool = False
     command: tuple[Word, ...] | None = None
@@ -172,7 +172,11 @@ class Dockerfile:
         """The script at a path of the image: found through COPY and ADD, in a heredoc or in the build context."""
         if depth > DEEPEST or not path:
             return None
-        wanted = [posixpath.normpath(posixpath.join(stage.directory, path))] if "/" in path else [f"{d}/{path}" for d in PATHS]
+        wanted = (
+            [posixpath.normpath(posixpath.join(stage.directory, path))]
+            if "/" in path
+            else [f"{d}/{path}" for d in PATHS]
+        )
         for one in wanted:
             for copied in reversed(stage.copied):
                 found = self._copied(copied, one, depth)
@@ -207,7 +211,9 @@ class Dockerfile:
         return None
 
 
-def _in_context(root: Path, source: str, wanted: str, target: str, inside: str | None, *, is_folder: bool) -> Script | None:
+def _in_context(
+    root: Path, source: str, wanted: str, target: str, inside: str | None, *, is_folder: bool
+) -> Script | None:
     if "://" in source or source.startswith("<<"):
         return None
     relative = source.lstrip("/") or "."
@@ -277,7 +283,16 @@ def _instructions(text: str, path: str) -> Iterator[Instruction]:
 def _instruction(one: Any, path: str, lines: tuple[str, ...]) -> Instruction:  # noqa: ANN401 - made in Go, without types
     heredocs = tuple((doc.name, doc.content) for doc in one.heredocs)
     return Instruction(
-        one.cmd.upper(), one.value, one.json, one.flags, heredocs, one.original, path, one.start_line, one.end_line, lines
+        one.cmd.upper(),
+        one.value,
+        one.json,
+        one.flags,
+        heredocs,
+        one.original,
+        path,
+        one.start_line,
+        one.end_line,
+        lines,
     )
 
 
@@ -405,7 +420,9 @@ def _copy(stage: Stage, one: Instruction) -> None:
     if len(values) < 2 or values[-1] is None:
         return
     target = values[-1]
-    absolute = posixpath.normpath(posixpath.join(stage.directory, target)) + ("/" if target.endswith(("/", "/.")) or target == "." else "")
+    absolute = posixpath.normpath(posixpath.join(stage.directory, target)) + (
+        "/" if target.endswith(("/", "/.")) or target == "." else ""
+    )
     source = next((flag[7:] for flag in one.flags if flag.startswith("--from=")), None)
     sources = tuple(value for value in values[:-1] if value is not None and not value.startswith("<<"))
     heredocs = []
@@ -425,7 +442,6 @@ def _onbuild(stage: Stage, one: Instruction) -> None:
     for command in commands:
         trigger = _instruction(command, one.path, one.lines)
         stage.triggers.append(replace(trigger, first=one.first, last=one.last))
-
 
 
 APPLIED: Mapping[str, Callable[[Stage, Instruction], None]] = {

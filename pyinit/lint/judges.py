@@ -60,7 +60,9 @@ def shell_in_front(launch: Launch) -> Iterator[Finding]:
             continue
         program = _program_of(ending)
         stays = "some shells stay" if ending.how is How.LAST else "it stays"
-        instruction = "the shell form puts a shell" if launch.shell_form and at == 0 else f"{show(link.name)!r} -c stands"
+        instruction = (
+            "the shell form puts a shell" if launch.shell_form and at == 0 else f"{show(link.name)!r} -c stands"
+        )
         lost = " (and CMD is not passed on to it)" if launch.ignored_command and at == 0 else ""
         yield Finding(
             "PI101",
@@ -108,8 +110,7 @@ def _script_words(ending: Ending) -> tuple[str, str]:
     if ending.how is How.LOOP:
         return (
             f"runs {command!r} in a loop: SIGTERM is not acted upon",
-            f"trap 'exit 0' TERM at the top, and in the loop: {command} & wait $!; or put an init in front: "
-            'ENTRYPOINT ["pyinit", "--", "script"]',
+            f"trap 'exit 0' TERM at the top, and in the loop: {command} & wait $!; or an init in front, which asks the whole group",
         )
     if ending.how is How.CHILD:
         return (
@@ -145,13 +146,17 @@ def _without_shell(launch: Launch, link: Link, ending: Ending) -> str:
     """The array form where no shell is needed, else exec."""
     word = "ENTRYPOINT" if launch.ignored_command else "CMD"
     texts = [part.text for part in ending.parts]
-    plain = None not in texts and re.fullmatch(r"[^$`|&;<>(){}*?\[\]~\n]+", link.text) and not re.match(r"\w+=", link.text)
+    plain = (
+        None not in texts and re.fullmatch(r"[^$`|&;<>(){}*?\[\]~\n]+", link.text) and not re.match(r"\w+=", link.text)
+    )
     if plain:
         array = json.dumps(texts)
-        return {Kind.DOCKERFILE: f"{word} {array}", Kind.COMPOSE: f"command: {array}"}.get(launch.kind, f"command: {array}")
+        return {Kind.DOCKERFILE: f"{word} {array}", Kind.COMPOSE: f"command: {array}"}.get(
+            launch.kind, f"command: {array}"
+        )
     if ending.how in (How.CHILD, How.LOOP, How.WAIT):
         return (
-            "an init that asks the whole group in front of it: ENTRYPOINT [\"pyinit\", \"--\"]; or let the program be the last "
+            'an init that asks the whole group in front of it: ENTRYPOINT ["pyinit", "--"]; or let the program be the last '
             "command, with exec before it"
         )
     before, _, _ = link.text.rpartition(ending.shown)
@@ -272,11 +277,17 @@ def init_not_pid_1(launch: Launch) -> Iterator[Finding]:
     elif link.init.name == "tini":
         if "s" in letters or "TINI_SUBREAPER" in launch.environment:
             return
-        why, fix = "without -s it adopts no orphans", 'tini -s --, or pyinit, which notices by itself'
+        why, fix = "without -s it adopts no orphans", "tini -s --, or pyinit, which notices by itself"
     elif link.init.name in ("s6-overlay", "systemd", "my_init", "runit"):
-        why, fix = "it refuses to run, or does not work, unless it is PID 1", "leave the shared PID namespace out, or take pyinit"
+        why, fix = (
+            "it refuses to run, or does not work, unless it is PID 1",
+            "leave the shared PID namespace out, or take pyinit",
+        )
     else:
-        why, fix = "it adopts no orphans then", "pyinit, which adopts orphans wherever it runs; or leave the shared PID namespace out"
+        why, fix = (
+            "it adopts no orphans then",
+            "pyinit, which adopts orphans wherever it runs; or leave the shared PID namespace out",
+        )
     yield Finding(
         "PI205",
         launch.shared_pids.place,
@@ -299,7 +310,11 @@ def stop_signal(launch: Launch) -> Iterator[Finding]:
     name = signals.name_of(number) if number else show(said.text)
     if number is None:
         yield Finding(
-            "PI301", said.place, f"{_who(launch)}{name!r} is no signal", "The engine refuses it.", "write for example SIGQUIT"
+            "PI301",
+            said.place,
+            f"{_who(launch)}{name!r} is no signal",
+            "The engine refuses it.",
+            "write for example SIGQUIT",
         )
         return
     if number in (signals.KILL, signals.STOP):
@@ -351,7 +366,11 @@ def _place_of_error(launch: Launch, link: Link) -> Place:
     if written in launch.environment:
         return launch.environment[written].place
     for word in link.words[1:]:
-        if word.text == written or word.text.startswith(written + "=") or (len(written) == 2 and word.text.startswith(written)):
+        if (
+            word.text == written
+            or word.text.startswith(written + "=")
+            or (len(written) == 2 and word.text.startswith(written))
+        ):
             return word.place
     return link.words[0].place
 
@@ -374,7 +393,11 @@ def _need(launch: Launch) -> tuple[Link, int, int] | None:
 
 def _by_variables(launch: Launch) -> options.Policy | None:
     """Of an image that is not known but is given pyinit's variables."""
-    environ = {name.encode(): word.text.encode("utf-8", "surrogatepass") for name, word in launch.environment.items() if word.known}
+    environ = {
+        name.encode(): word.text.encode("utf-8", "surrogatepass")
+        for name, word in launch.environment.items()
+        if word.known
+    }
     try:
         return options.parse([b"program"], environ)
     except options.UsageError:
@@ -402,8 +425,8 @@ def _grace(launch: Launch, rule: str, setting: str, default: int, what: str) -> 
         launch.given_place or (link.words[0].place if link.words[0].place.path == launch.place.path else launch.place),
         f"{_who(launch)}{setting} is {given:g} s{'' if launch.given_place else f' (the default of {default} s)'}, and pyinit "
         f"takes up to {seconds(total)}: {' + '.join(parts)}",
-        f"{what} kills the container before pyinit's plan is over: nobody who still runs is named, and whoever pyinit would have asked last "
-        "is never asked.",
+        f"{what} kills the container before pyinit's plan is over: nobody who still runs is named, and whoever pyinit would "
+        "have asked last is never asked.",
         f"{setting}: {f'{least}s' if rule == 'PI402' else least}{shorter}",
     )
 
@@ -433,6 +456,6 @@ def hook_without_program(launch: Launch, images: Images | None) -> Iterator[Find
                 "PI403",
                 program.place,
                 f"{_who(launch)}preStop executes {show(program.text)!r}, which is not in {show(launch.image.text)!r}",
-                "The hook fails at once, with an event that few people see, and the stop signal is sent without the pause that it was to make.",
+                "The hook fails at once, with an event that few people see, and the stop signal comes without the pause that it was to make.",
                 "preStop: {sleep: {seconds: 5}} (Kubernetes 1.30), which needs nothing in the image; or pyinit --drain 5s",
             )

@@ -35,7 +35,9 @@ REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][\w.-]*)\)")
 
 def is_manifest(document: yaml.Node) -> bool:
     """Whether it is something of Kubernetes."""
-    return nodes.text(nodes.at(document, "apiVersion")) is not None and nodes.text(nodes.at(document, "kind")) is not None
+    return (
+        nodes.text(nodes.at(document, "apiVersion")) is not None and nodes.text(nodes.at(document, "kind")) is not None
+    )
 
 
 def launches(document: yaml.Node, path: str) -> Iterator[Launch]:
@@ -56,15 +58,15 @@ def launches(document: yaml.Node, path: str) -> Iterator[Launch]:
     )
     for group in ("containers", "initContainers"):
         for container in nodes.sequence(nodes.at(pod, group)):
-            found = _container(container, path)
+            launch = replace(_container(container, path), shared_pids=nodes.word(shared, path))
             is_sidecar = nodes.text(nodes.at(container, "restartPolicy")) == "Always"
             if group == "containers" or is_sidecar:  # an init container is not stopped, it ends
-                found = replace(
-                    found,
+                launch = replace(
+                    launch,
                     given=None if seconds is None else int(seconds * SECOND),
                     given_place=nodes.place(grace, path) if grace is not None else None,
                 )
-            yield replace(found, shared_pids=nodes.word(shared, path))
+            yield launch
 
 
 def _number(text: str | None, otherwise: float | None) -> float | None:
@@ -132,5 +134,3 @@ def _slept(words: list[str]) -> float:
         return shell.read(text.removeprefix("/bin/").removeprefix("/usr/bin/")).sleeps if text else 0.0
     except UnreadableError:
         return 0.0
-
-

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pyinit.lint.launch import Images, Launch
 
 DOCKERFILE = re.compile(r"(?i)(dockerfile|containerfile)([._-].+)?|.+\.(dockerfile|containerfile)")
-NO_DOCKERFILE = re.compile(r"(?i).*\.(dockerignore|containerignore|md|rst|txt|j2|jinja2?|tpl|tmpl|template|erb|in|bak|orig|py|sh)")
+NO_DOCKERFILE = re.compile(
+    r"(?i).*\.(dockerignore|containerignore|md|rst|txt|j2|jinja2?|tpl|tmpl|template|erb|in|bak|orig|py|sh)"
+)
 YAML = re.compile(r"(?i).+\.ya?ml")
 COMPOSE = re.compile(r"(?i)(docker-)?compose([._-].+)?\.ya?ml")
 PASSED_OVER = frozenset({"node_modules", "venv", "__pycache__", "vendor", "site-packages"})
@@ -213,7 +215,12 @@ def _comments(lines: Sequence[str], *, inline: bool) -> Iterator[Comment]:
         last = number
         if is_alone:
             last = next(
-                (n for n, one in enumerate(lines[number:], number + 1) if one.strip() and not one.lstrip().startswith("#")), number
+                (
+                    n
+                    for n, one in enumerate(lines[number:], number + 1)
+                    if one.strip() and not one.lstrip().startswith("#")
+                ),
+                number,
             )
         rules = tuple(rule.upper() for rule in found[1].split(",") if rule)
         yield Comment(number, found.start() + 1, rules, found[2].strip(), last)

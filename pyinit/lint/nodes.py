@@ -31,7 +31,7 @@ def read(path: Path) -> list[yaml.Node]:
 def parse(text: str) -> list[yaml.Node]:
     """The documents of a text. Raises UnreadableError."""
     try:
-        return [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
+        return list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}" if mark else ""

@@ -95,7 +95,9 @@ class Forker:
 
 _PACKAGE_RUN = frozenset({"start", "run", "exec", "dev", "serve", "preview"})
 _NPM = "it runs the script's shell and the program as children: the program is not PID 1, and what it leaves behind nobody reaps"
-_BROWSER = "its helper processes outlive their parents and become zombies of PID 1, which the browser's caller does not reap"
+_BROWSER = (
+    "its helper processes outlive their parents and become zombies of PID 1, which the browser's caller does not reap"
+)
 _JOBS = "the jobs that it runs leave processes behind, which become children of PID 1 and are reaped by nobody"
 
 FORKERS = {
@@ -134,12 +136,13 @@ FORKERS = {
 }
 
 PLAIN_BASES = frozenset(
-    (
-        "scratch debian ubuntu alpine busybox fedora centos rockylinux almalinux amazonlinux archlinux buildpack-deps python pypy node "
-        "ruby php golang rust openjdk eclipse-temurin amazoncorretto perl erlang elixir haskell gcc swift maven gradle "
-        "nginx httpd redis postgres mysql mariadb memcached haproxy tomcat wordpress"
-    ).split()
-)
+    {
+        "almalinux", "alpine", "amazoncorretto", "amazonlinux", "archlinux", "buildpack-deps", "busybox", "centos",
+        "debian", "eclipse-temurin", "elixir", "erlang", "fedora", "gcc", "golang", "gradle", "haproxy", "haskell",
+        "httpd", "mariadb", "maven", "memcached", "mysql", "nginx", "node", "openjdk", "perl", "php", "postgres",
+        "pypy", "python", "redis", "rockylinux", "ruby", "rust", "scratch", "swift", "tomcat", "ubuntu", "wordpress",
+    }
+)  # fmt: skip
 """Official images whose entry point is none, or a script that ends with exec "$@": no init is hidden in them."""
 
 BASE_STOP_SIGNALS = (
@@ -154,11 +157,11 @@ BASE_STOP_SIGNALS = (
 """STOPSIGNAL of official images: the name, what must be in the tag, the signal."""
 
 KNOWN_TERM_BASES = frozenset(
-    (
-        "scratch debian ubuntu alpine busybox fedora rockylinux almalinux amazonlinux buildpack-deps python node ruby golang rust "
-        "eclipse-temurin redis memcached"
-    ).split()
-)
+    {
+        "almalinux", "alpine", "amazonlinux", "buildpack-deps", "busybox", "debian", "eclipse-temurin", "fedora",
+        "golang", "memcached", "node", "python", "redis", "rockylinux", "ruby", "rust", "scratch", "ubuntu",
+    }
+)  # fmt: skip
 """Official images that set no STOPSIGNAL."""
 
 

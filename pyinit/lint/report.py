@@ -81,7 +81,11 @@ def sarif(outcome: Outcome) -> str:
     ]
     driver = {"name": "pyinitctl lint", "semanticVersion": VERSION, "rules": rules}
     problems = [
-        {"level": "error", "message": {"text": why}, "locations": [{"physicalLocation": {"artifactLocation": _uri(path)}}]}
+        {
+            "level": "error",
+            "message": {"text": why},
+            "locations": [{"physicalLocation": {"artifactLocation": _uri(path)}}],
+        }
         for path, why in outcome.problems.items()
     ]
     run = {

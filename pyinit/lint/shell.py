@@ -32,9 +32,13 @@ DEEPEST = 40
 """How deep statements and function calls are followed."""
 
 PASSING = frozenset(
-    ": [ alias break cd chmod chown continue declare echo eval exit export false hash kill let local log popd printf pushd pwd read "
-    "readonly return rm set shift shopt source test touch trap true type typeset ulimit umask unalias unset . [[ ((".split()
-)
+    {
+        ":", "[", "[[", "((", ".", "alias", "break", "cd", "chmod", "chown", "continue", "declare", "echo", "eval",
+        "exit", "export", "false", "hash", "kill", "let", "local", "log", "popd", "printf", "pushd", "pwd", "read",
+        "readonly", "return", "rm", "set", "shift", "shopt", "source", "test", "touch", "trap", "true", "type",
+        "typeset", "ulimit", "umask", "unalias", "unset",
+    }
+)  # fmt: skip
 """Commands that take no time: what stands before them is what the shell waits for."""
 
 ALL_ARGUMENTS = re.compile(r"""^"?\$(?:[@*]|\{[@*]\})"?$""")
@@ -259,7 +263,9 @@ class _Reader:
 
 
 def _as_child(ending: Ending) -> Ending:
-    return Ending(How.CHILD, ending.parts, ending.line, ending.column, ending.shown) if ending.how is How.EXEC else ending
+    return (
+        Ending(How.CHILD, ending.parts, ending.line, ending.column, ending.shown) if ending.how is How.EXEC else ending
+    )
 
 
 def _statements(nodes: Sequence[Node]) -> list[Node]:
@@ -285,7 +291,7 @@ def _literal(node: Node) -> str | None:
         case "raw_string":
             return text[1:-1]
         case "string":
-            if any(child.type not in ("string_content",) for child in node.named_children):
+            if any(child.type != "string_content" for child in node.named_children):
                 return None
             return re.sub(r'\\([$`"\\])', r"\1", text[1:-1])
         case "concatenation":

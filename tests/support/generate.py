@@ -1,4 +1,4 @@
-"""What is made from the option table: the README's tables and the manual page. `python tests/support/generate.py` writes them.
+"""What is made from tables: the README's of options, the manual page, the index of lint's rules. `python tests/support/generate.py` writes them.
 
 tests/packaging shows that none is stale.
 """
@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 from pyinit.init import about
+from pyinit.lint import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 MANUAL = ROOT / "docker" / "pyinit.8"
+RULES = ROOT / "pyinit" / "lint" / "rules" / "INDEX.md"
 
 
 def between(text: str, name: str, content: str) -> str:
@@ -34,4 +36,5 @@ def readme() -> str:
 if __name__ == "__main__":
     README.write_text(readme(), encoding="utf-8")
     MANUAL.write_text(about.manual_page(), encoding="utf-8")
-    sys.stdout.write(f"written: {README.name}, {MANUAL.name}\n")
+    RULES.write_text(catalogue.index(), encoding="utf-8")
+    sys.stdout.write(f"written: {README.name}, {MANUAL.name}, {RULES.name}\n")
