@@ -51,9 +51,7 @@ def shell_in_front(launch: Launch) -> Iterator[Finding]:
     """PI101: text for a shell, of which it does not become the last command; no init above asks the whole group."""
     links = follow(launch)
     for at, link in enumerate(links):
-        if link.to_group:
-            return
-        if link.what is not What.SHELL or _leads_to_init(links[at:]):
+        if link.what is not What.SHELL or _asks_group(links[:at]) or _leads_to_init(links[at:]):
             continue
         ending = _that_waits(link)
         if ending is None:
@@ -80,9 +78,7 @@ def script_without_exec(launch: Launch) -> Iterator[Finding]:
     """PI102: an entry script that does not become the program at its end."""
     links = follow(launch)
     for at, link in enumerate(links):
-        if link.to_group:
-            return
-        if link.what is not What.SCRIPT or _leads_to_init(links[at:]):
+        if link.what is not What.SCRIPT or _asks_group(links[:at]) or _leads_to_init(links[at:]):
             continue
         ending = _that_waits(link)
         if ending is None:
@@ -135,6 +131,12 @@ def _that_waits(link: Link) -> Ending | None:
 
 def _program_of(ending: Ending) -> str:
     return show(ending.parts[0].text or ending.shown) if ending.parts else show(ending.shown)
+
+
+def _asks_group(above: Sequence[Link]) -> bool:
+    """Whether the init next above sends the stop signal to the whole group: each init makes a group of its own."""
+    inits = [link for link in above if link.what is What.INIT]
+    return bool(inits) and inits[-1].to_group
 
 
 def _leads_to_init(links: Sequence[Link]) -> bool:
@@ -456,6 +458,6 @@ def hook_without_program(launch: Launch, images: Images | None) -> Iterator[Find
                 "PI403",
                 program.place,
                 f"{_who(launch)}preStop executes {show(program.text)!r}, which is not in {show(launch.image.text)!r}",
-                "The hook fails at once, with an event that few people see, and the stop signal comes without the pause that it was to make.",
+                "The hook fails at once, with an event that few people see, and the stop signal comes without the pause it was to make.",
                 "preStop: {sleep: {seconds: 5}} (Kubernetes 1.30), which needs nothing in the image; or pyinit --drain 5s",
             )

@@ -1,4 +1,4 @@
-"""What is made from tables: the README's of options, the manual page, the index of lint's rules. `python tests/support/generate.py` writes them.
+"""What is made from tables: README's options, the manual page, the index of lint's rules. `python tests/support/generate.py` writes them.
 
 tests/packaging shows that none is stale.
 """
