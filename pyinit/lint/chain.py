@@ -49,7 +49,7 @@ class Link:
     dashes: bool = False
     """An init's options end with `--`."""
     policy: options.Policy | None = None
-    """pyinit's, where its options are right."""
+    """pyinit's, where its options are known and right."""
     error: str = ""
     """pyinit's own words, where they are wrong."""
     reading: Reading | None = None
@@ -63,7 +63,7 @@ class Link:
         if self.init is None:
             return False
         if self.init.name == "pyinit":
-            return self.policy is not None and self.policy.scope != options.CHILD
+            return self.policy is None or self.policy.scope != options.CHILD  # the default, where nobody knows
         own = [word.text for word in self.words[1 : self.own]]
         if self.init.always_to_group:
             return not set(own) & set(self.init.not_to_group)
@@ -192,12 +192,10 @@ def _pyinit(words: tuple[Word, ...], launch: Launch) -> tuple[list[Link], tuple[
         return [Link(What.INIT, "pyinit", words, PYINIT, own=len(words), error=str(error))], ()
     count = 0 if stand_in else len(policy.program)
     until = len(words) - count
-    if own < len(given) and at + 1 + own < until:
-        policy_known: options.Policy | None = None
-    else:
-        policy_known = policy
+    unknown = any(not word.known for name, word in launch.environment.items() if name.startswith("PYINIT_"))
+    known = None if unknown or at + 1 + own < until else policy
     dashes = words[until - 1].text == "--" if until else False
-    link = Link(What.INIT, "pyinit", words, PYINIT, own=until, dashes=dashes, policy=policy_known)
+    link = Link(What.INIT, "pyinit", words, PYINIT, own=until, dashes=dashes, policy=known)
     return [link], words[until:]
 
 
@@ -246,7 +244,7 @@ def _text_at(words: Sequence[Word]) -> int | None:
             while after < len(words) and re.match(r"[-+][a-z]", words[after].text):  # bash -c -e TEXT
                 after += 1
             return after if after < len(words) else None
-        if word.text in ("-o", "+o", "-O", "--rcfile", "--init-file"):
+        if re.fullmatch(r"[-+][a-zA-Z]*[oO]", word.text) or word.text in ("--rcfile", "--init-file"):
             return _text_at((words[0], *words[at + 2 :]))
     return None
 

@@ -50,6 +50,15 @@ def _who(launch: Launch) -> str:
 def shell_in_front(launch: Launch) -> Iterator[Finding]:
     """PI101: text for a shell, of which it does not become the last command; no init above asks the whole group."""
     links = follow(launch)
+    if launch.shell_form and links and re.fullmatch(r"\s*\[.*[\"'].*\]\s*", links[0].text, re.DOTALL):
+        yield Finding(
+            "PI101",
+            links[0].place_of(1, 1),
+            f"an array that is no JSON is text for a shell: {show(links[0].text)!r}",
+            "The builder takes an array only with double quotes and without a comma at its end; anything else goes to /bin/sh -c.",
+            'double quotes: ["program", "argument"]',
+        )
+        return
     for at, link in enumerate(links):
         if link.what is not What.SHELL or _asks_group(links[:at]) or _leads_to_init(links[at:]):
             continue
@@ -395,11 +404,14 @@ def _need(launch: Launch) -> tuple[Link, int, int] | None:
 
 def _by_variables(launch: Launch) -> options.Policy | None:
     """Of an image that is not known but is given pyinit's variables."""
+    ours = {name: word for name, word in launch.environment.items() if name.startswith("PYINIT_")}
+    if not all(word.known for word in ours.values()):
+        return None
     environ = {
-        name.encode(): word.text.encode("utf-8", "surrogatepass")
-        for name, word in launch.environment.items()
-        if word.known
+        name.encode("utf-8", "surrogatepass"): word.text.encode("utf-8", "surrogatepass") for name, word in ours.items()
     }
+    if kubernetes.IN_CLUSTER in launch.environment:
+        environ[kubernetes.IN_CLUSTER.encode()] = b"yes"
     try:
         return options.parse([b"program"], environ)
     except options.UsageError:

@@ -179,6 +179,8 @@ def _sequence(node: Node) -> Iterator[Node]:
 class _Reader:
     def __init__(self, functions: Mapping[str, Node]) -> None:
         self.functions = functions
+        self.known: dict[tuple[str, How], list[Ending]] = {}
+        """What calls of functions come to: each is followed once, for two that call the next one twice would be without end."""
 
     def last_of(self, statements: Sequence[Node], how: How, depth: int) -> Iterator[Ending]:
         """The endings of a block: those of its last statement that takes time. Whatever follows that makes the shell wait."""
@@ -240,7 +242,10 @@ class _Reader:
         words = _words(node)
         name = _text(words[0]) if words else ""
         if name in self.functions:
-            yield from self.of(self.functions[name], how, depth)
+            if (name, how) not in self.known:
+                self.known[name, how] = []
+                self.known[name, how] = list(self.of(self.functions[name], how, depth))
+            yield from self.known[name, how]
             return
         if name in PASSING or not words:
             return
