@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 SLACK = int(1.5 * SECOND)
 """What pyinit may take after the plan: a second for those who had not been asked, half of one for those who do not die."""
 
+PASSES_NOTHING_ON = (
+    "The shell gets the stop signal and passes it on to nobody. As PID 1 it waits for the program until both are killed at the end of the "
+    "grace period; behind an init that signals its child alone it dies, the init leaves, and the program is killed unasked."
+)
+
 SHOWN = 60
 """Characters of a command that a message repeats."""
 
@@ -76,8 +81,7 @@ def shell_in_front(launch: Launch) -> Iterator[Finding]:
             link.place_of(1, 1),
             f"{_who(launch)}{instruction} in front of {program!r}; {stays} there and get{'' if stays[0] == 's' else 's'} "
             f"the stop signal instead{lost}",
-            "A shell that waits for a command in the foreground passes no signal on. As PID 1, or behind an init that signals its "
-            "child alone, it acts on SIGTERM only when that command has ended: the program is killed when the grace period is over.",
+            PASSES_NOTHING_ON,
             _without_shell(launch, link, ending),
         )
         return
@@ -98,8 +102,7 @@ def script_without_exec(launch: Launch) -> Iterator[Finding]:
             "PI102",
             place,
             f"{_who(launch)}the entry script {show(link.name)!r} {what}",
-            "The script's shell stays in front of the program, gets the stop signal and does nothing about it until the program has "
-            "ended, which nobody told it to: it is killed when the grace period is over.",
+            PASSES_NOTHING_ON,
             fix,
         )
         return
@@ -167,7 +170,7 @@ def _without_shell(launch: Launch, link: Link, ending: Ending) -> str:
         )
     if ending.how in (How.CHILD, How.LOOP, How.WAIT):
         return (
-            'an init that asks the whole group in front of it: ENTRYPOINT ["pyinit", "--"]; or let the program be the last '
+            'ENTRYPOINT ["pyinit", "--"], an init that asks the whole group, in front of it; or let the program be the last '
             "command, with exec before it"
         )
     before, _, _ = link.text.rpartition(ending.shown)
@@ -418,7 +421,7 @@ def _by_variables(launch: Launch) -> options.Policy | None:
         return None
 
 
-def _grace(launch: Launch, rule: str, setting: str, default: int, what: str) -> Iterator[Finding]:
+def _grace(launch: Launch, rule: str, setting: str, what: str) -> Iterator[Finding]:
     need = _need(launch)
     if need is None or launch.given is None:
         return
@@ -431,14 +434,14 @@ def _grace(launch: Launch, rule: str, setting: str, default: int, what: str) -> 
     parts += [f"drain {seconds(drain)}"] if drain else []
     parts += [f"grace {seconds(plan)}", f"{seconds(SLACK)} for the end"]
     least = -(-total // SECOND)
-    given = launch.given / SECOND
+    given = f"{launch.given / SECOND:g} s{'' if launch.given_place else ', the default'}"
     less = launch.given - hooks - drain - SLACK
-    shorter = f", or --grace {less / SECOND:g}s" if less > 0 else ""
+    shorter = f", or --grace {less // SECOND}s" if less >= SECOND else ""
+    here = link.words[0].place if link.words[0].place.path == launch.place.path else launch.place
     yield Finding(
         rule,
-        launch.given_place or (link.words[0].place if link.words[0].place.path == launch.place.path else launch.place),
-        f"{_who(launch)}{setting} is {given:g} s{'' if launch.given_place else f' (the default of {default} s)'}, and pyinit "
-        f"takes up to {seconds(total)}: {' + '.join(parts)}",
+        launch.given_place or here,
+        f"{_who(launch)}{setting} ({given}) is too short: pyinit takes up to {seconds(total)}, {' + '.join(parts)}",
         f"{what} kills the container before pyinit's plan is over: nobody who still runs is named, and whoever pyinit would "
         "have asked last is never asked.",
         f"{setting}: {f'{least}s' if rule == 'PI402' else least}{shorter}",
@@ -448,13 +451,13 @@ def _grace(launch: Launch, rule: str, setting: str, default: int, what: str) -> 
 def pod_grace(launch: Launch) -> Iterator[Finding]:
     """PI401: terminationGracePeriodSeconds is shorter than preStop + drain + plan."""
     if launch.kind is Kind.KUBERNETES:
-        yield from _grace(launch, "PI401", "terminationGracePeriodSeconds", kubernetes.DEFAULT_GRACE, "The kubelet")
+        yield from _grace(launch, "PI401", "terminationGracePeriodSeconds", "The kubelet")
 
 
 def service_grace(launch: Launch) -> Iterator[Finding]:
     """PI402: stop_grace_period is shorter than drain + plan."""
     if launch.kind is Kind.COMPOSE:
-        yield from _grace(launch, "PI402", "stop_grace_period", 10, "Compose")
+        yield from _grace(launch, "PI402", "stop_grace_period", "Compose")
 
 
 def hook_without_program(launch: Launch, images: Images | None) -> Iterator[Finding]:

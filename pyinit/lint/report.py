@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
     from pyinit.lint.findings import Finding
     from pyinit.lint.linter import Outcome
+
+WIDTH = 120
+AS_IT_IS: Any = {"break_long_words": False, "break_on_hyphens": False}
+"""A command stays as it can be copied."""
 
 SCHEMA = 1
 """Of the JSON; raised when a field changes its meaning or goes."""
@@ -29,7 +34,8 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     for one in outcome.counted:
         place = one.place
         yield f"{show(place.path)}:{place.line}:{place.column}: {one.rule} {one.message}\n"
-        yield f"  why {one.why}\n  fix {one.fix}\n"
+        for word, said in (("why", one.why), ("fix", one.fix)):
+            yield fill(said, WIDTH, initial_indent=f"  {word} ", subsequent_indent="      ", **AS_IT_IS) + "\n"
     excused = len(outcome.findings) - len(outcome.counted)
     said = f"{_count(len(outcome.counted), 'finding')} in {_count(len(outcome.files), 'file')}"
     yield said + (f", {excused} ignored" if excused else "") + "\n"

@@ -4,7 +4,7 @@ The text is parsed by tree-sitter's grammar of bash, which reads sh, dash and as
 said of the text.
 
 An Ending is a command that may be the last thing the shell does. EXEC: the shell becomes it. LAST: nothing follows it; with `-c` some
-shells become it (dash since 0.5.11, bash, busybox), in a script none does. CHILD: the shell waits for it and has something left to do, or
+shells become it (bash and busybox; dash does not), in a script none does. CHILD: the shell waits for it and has something left to do, or
 it is part of a pipeline or a subshell. LOOP: within a loop. WAIT: the builtin `wait`, for what runs in the background.
 """
 

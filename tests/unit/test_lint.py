@@ -388,7 +388,7 @@ def test_stop_signals(base: str, lines: str, expected: list[tuple[int, str]], tm
     ],
 )
 def test_wrong_options(words: list[str], line: int, tmp_path: Path) -> None:
-    """pyinit's own words, at the line of the word that they begin with."""
+    """The words of pyinit itself, at the line of the word that they begin with."""
     with pytest.raises(options.UsageError) as error:
         options.parse([word.encode() for word in words], {})
     array = ", ".join(f'\\\n"{word}"' if n == 0 else f'"{word}"' for n, word in enumerate(words))
@@ -426,19 +426,19 @@ spec:
 @pytest.mark.parametrize(
     ("spec", "container", "expected"),
     [
-        ("", 'command: [pyinit, --, app]', []),
-        ("", 'command: [pyinit, --drain, 5s, --, app]', [(8, "PI401")]),
-        ("terminationGracePeriodSeconds: 35", 'command: [pyinit, --drain, 5s, --, app]', []),
-        ("terminationGracePeriodSeconds: 34", 'command: [pyinit, --drain, 5s, --, app]', [(5, "PI401")]),
+        ("", "command: [pyinit, --, app]", []),
+        ("", "command: [pyinit, --drain, 5s, --, app]", [(8, "PI401")]),
+        ("terminationGracePeriodSeconds: 35", "command: [pyinit, --drain, 5s, --, app]", []),
+        ("terminationGracePeriodSeconds: 34", "command: [pyinit, --drain, 5s, --, app]", [(5, "PI401")]),
         ("terminationGracePeriodSeconds: 10", 'command: [pyinit, --stop, "TERM:5s,INT:4s,KILL", --, app]', [(5, "PI401")]),
-        ("terminationGracePeriodSeconds: 10", 'command: [pyinit, --grace, infinity, --, app]', []),
+        ("terminationGracePeriodSeconds: 10", "command: [pyinit, --grace, infinity, --, app]", []),
         ("terminationGracePeriodSeconds: 10", "command: [app]", []),
         ("terminationGracePeriodSeconds: 10", "env: [{name: PYINIT_GRACE, value: 9s}]", [(5, "PI401")]),
         ("terminationGracePeriodSeconds: 10", "env: [{name: PYINIT_GRACE, valueFrom: {}}]\n      command: [pyinit, app]", []),
         ("", "command: [pyinit, app]\n      lifecycle: {preStop: {sleep: {seconds: 3}}}", [(8, "PI401")]),
         ("", 'command: [pyinit, app]\n      lifecycle: {preStop: {exec: {command: [sleep, "3"]}}}', [(8, "PI401")]),
         ("", 'command: [pyinit, app]\n      lifecycle: {preStop: {exec: {command: [sh, -c, "x; sleep 3"]}}}', [(8, "PI401")]),
-        ("", 'command: [pyinit, app]\n      lifecycle: {preStop: {exec: {command: [x]}}}', []),
+        ("", "command: [pyinit, app]\n      lifecycle: {preStop: {exec: {command: [x]}}}", []),
         ("shareProcessNamespace: true", "command: [tini, --, app]", [(5, "PI205")]),
         ("shareProcessNamespace: true", "command: [tini, -s, --, app]", []),
         ("hostPID: true", "command: [/init, app]", [(5, "PI205")]),
@@ -461,6 +461,25 @@ def test_pods(spec: str, container: str, expected: list[tuple[int, str]], tmp_pa
     lines = {line for line, _ in linted(tmp_path, text, "pod.yaml")}
     # a line of the flow mapping that holds the whole container is as good
     assert all(any(abs(line - other) <= 1 for other in lines) for line, _ in expected)
+
+
+@pytest.mark.parametrize(("given", "drain"), [(30, "5s"), (10, "1s"), (12, "1500ms"), (3, "1s")])
+def test_what_to_write_instead(given: int, drain: str, tmp_path: Path) -> None:
+    """Both remedies put it right: the longer period, and the shorter grace where there is room for one."""
+    command = f"command: [pyinit, --drain, {drain}, app]"
+    (tmp_path / "pod.yaml").write_text(POD.format(spec=f"terminationGracePeriodSeconds: {given}", container=command))
+    (one,) = lint([tmp_path], Request()).counted
+    said = re.fullmatch(r"terminationGracePeriodSeconds: (\d+)(?:, or --grace (\d+s))?", one.fix)
+    assert said
+    (tmp_path / "pod.yaml").write_text(POD.format(spec=f"terminationGracePeriodSeconds: {said[1]}", container=command))
+    assert lint([tmp_path], Request()).counted == []
+    assert bool(said[2]) == (given > 3)
+    if said[2]:
+        shorter = command.replace("app", f"--grace, {said[2]}, app")
+        (tmp_path / "pod.yaml").write_text(
+            POD.format(spec=f"terminationGracePeriodSeconds: {given}", container=shorter)
+        )
+        assert lint([tmp_path], Request()).counted == []
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "List"])
@@ -627,8 +646,10 @@ def test_files_in_a_folder(tmp_path: Path) -> None:
 def test_text(tmp_path: Path) -> None:
     """`file:line:column: ID message`, why, fix, and a last line that counts."""
     (tmp_path / "Dockerfile").write_text("FROM debian\n\n  CMD app\n")
-    first, why, fix, last = report.text(lint([tmp_path], Request())).splitlines()
+    first, why, *more, fix, last = report.text(lint([tmp_path], Request())).splitlines()
     assert first.startswith(f"{tmp_path}/Dockerfile:3:3: PI101 the shell form puts a shell in front of 'app'; ")
+    assert more
+    assert all(len(line) <= 120 and line.startswith("      ") for line in more)
     assert (why[:6], fix) == ("  why ", '  fix CMD ["app"]')
     assert last == "1 finding in 1 file"
 

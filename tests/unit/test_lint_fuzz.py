@@ -23,9 +23,10 @@ MANIFESTS = [
     if name.endswith(".yaml")
 ]
 PIECES = (
-    "FROM ", "\\\n", "<<E\n", "E\n", '["', '", "', "]", "$X", "${X:-", "}", "ONBUILD ", "# escape=`\n", "ENTRYPOINT ", "pyinit", "--", "tini",
-    "sh", "-c", "exec ", "&", "&&", "| ", "()", "{ ", "; ", "\0", "\ud800", "é", "\t", "- ", ": ", "&a ", "*a", "<<: *a", "'", "\r\n", "!!x ", "? ",
-    "COPY --from=", "STOPSIGNAL ", "9" * 30, "ENV A=", "CMD ", "ARG ", "-", "\x1b", " " * 9, "case x in ", "wait", "trap",
+    "FROM ", "\\\n", "<<E\n", "E\n", '["', '", "', "]", "$X", "${X:-", "}", "ONBUILD ", "# escape=`\n", "ENTRYPOINT ", "pyinit", "--",
+    "tini", "sh", "-c", "exec ", "&", "&&", "| ", "()", "{ ", "; ", "\0", "\ud800", "é", "\t", "- ", ": ", "&a ", "*a", "<<: *a", "'",
+    "\r\n", "!!x ", "? ", "COPY --from=", "STOPSIGNAL ", "9" * 30, "ENV A=", "CMD ", "ARG ", "-", "\x1b", " " * 9, "case x in ", "wait",
+    "trap",
 )  # fmt: skip
 
 
