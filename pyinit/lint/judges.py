@@ -54,7 +54,7 @@ def _who(launch: Launch) -> str:
 
 def shell_in_front(launch: Launch) -> Iterator[Finding]:
     """PI101: text for a shell, of which it does not become the last command; no init above asks the whole group."""
-    links = follow(launch)
+    links = () if launch.ends_itself else follow(launch)
     if launch.shell_form and links and re.fullmatch(r"\s*\[.*[\"'].*\]\s*", links[0].text, re.DOTALL):
         yield Finding(
             "PI101",
@@ -89,7 +89,7 @@ def shell_in_front(launch: Launch) -> Iterator[Finding]:
 
 def script_without_exec(launch: Launch) -> Iterator[Finding]:
     """PI102: an entry script that does not become the program at its end."""
-    links = follow(launch)
+    links = () if launch.ends_itself else follow(launch)
     for at, link in enumerate(links):
         if link.what is not What.SCRIPT or _asks_group(links[:at]) or _leads_to_init(links[at:]):
             continue
@@ -183,7 +183,7 @@ def _without_shell(launch: Launch, link: Link, ending: Ending) -> str:
 def no_init(launch: Launch) -> Iterator[Finding]:
     """PI201: a program that leaves processes behind, and nobody who reaps them."""
     links = follow(launch)
-    if not launch.is_whole or not links or launch.engine_init or launch.shared_pids:
+    if not launch.is_whole or not links or launch.ends_itself or launch.engine_init or launch.shared_pids:
         return
     if any(link.what is What.INIT for link in links):
         return

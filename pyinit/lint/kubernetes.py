@@ -26,6 +26,8 @@ POD_SPECS: Mapping[str, tuple[str, ...]] = {
 }
 """Where the pod's own part stands, by kind."""
 
+JOBS = ("Job", "CronJob")
+
 DEFAULT_GRACE = 30
 """terminationGracePeriodSeconds where it is not written (Kubernetes API reference, PodSpec)."""
 
@@ -60,6 +62,8 @@ def launches(document: yaml.Node, path: str) -> Iterator[Launch]:
         for container in nodes.sequence(nodes.at(pod, group)):
             launch = replace(_container(container, path), shared_pids=nodes.word(shared, path))
             is_sidecar = nodes.text(nodes.at(container, "restartPolicy")) == "Always"
+            if kind in JOBS or not (group == "containers" or is_sidecar):
+                launch = replace(launch, ends_itself=True)
             if group == "containers" or is_sidecar:  # an init container is not stopped, it ends
                 launch = replace(
                     launch,

@@ -80,6 +80,8 @@ class Launch:
     """The part of it that a command given elsewhere does not replace."""
     ignored_command: tuple[Word, ...] = ()
     """A CMD that a shell-form ENTRYPOINT ignores."""
+    ends_itself: bool = False
+    """It is there to end by itself: a job, an init container."""
     shell_form: bool = False
     """The command line is text for a shell that the file does not name."""
     environment: Mapping[str, Word] = field(default_factory=dict)

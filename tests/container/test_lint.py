@@ -93,8 +93,8 @@ def build(client: docker.DockerClient, context: Path, tag: str) -> str:
 def built(client: docker.DockerClient, files: Mapping[str, str], base: str, folder: Path) -> str:
     """An example as an image."""
     text = re.sub(r"^RUN (pip|apt-get) .*\n", "", files["Dockerfile"], flags=re.MULTILINE)
-    text = text.replace("FROM python:3.13-slim\n", f"FROM {base}\n")
-    assert f"FROM {base}\n" in text
+    text, times = re.subn(r"^FROM python:3.13-slim\b", f"FROM {base}", text, flags=re.MULTILINE)
+    assert times == 1
     return build(client, write({**files, "Dockerfile": text}, folder), f"pyinit-test-lint:{folder.name.lower()}")
 
 

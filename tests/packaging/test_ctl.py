@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,18 @@ def test_help_and_version(bare: Path) -> None:
         status, out, err = run(ctl, *words)
         assert (status, err) == (0, "")
         assert out.startswith("usage: pyinitctl")
+
+
+def test_lint_needs_its_extra(bare: Path, pure_wheel: Path) -> None:
+    """It says which; its pages are in the wheel all the same."""
+    status, out, err = run(bare / "bin" / "pyinitctl", "lint", ".")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(
+        "pyinitctl: lint needs dockerfile and tree-sitter and tree-sitter-bash and pyyaml: pip install "
+    )
+    pages = {path.name for path in (ROOT / "pyinit" / "lint" / "rules").glob("*.md")}
+    with zipfile.ZipFile(pure_wheel) as wheel:
+        assert {Path(name).name for name in wheel.namelist() if name.startswith("pyinit/lint/rules/")} == pages
 
 
 def test_wrong_usage(bare: Path) -> None:

@@ -1,5 +1,6 @@
 """`pyinitctl lint`: what is found in files, and what is not. Everything is read as the command reads it, from files."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -495,6 +496,16 @@ def test_kinds(kind: str, tmp_path: Path) -> None:
     assert linted(tmp_path, text, "all.yaml") == [(4, "PI302")]
 
 
+def test_what_ends_by_itself(tmp_path: Path) -> None:
+    """A shell in a Job or an init container is how Kubernetes' own documentation writes them; the same in a Deployment is a fault."""
+    init = "initContainers: [{name: i, command: [sh, -c, 'until nslookup db; do sleep 2; done']}]"
+    assert linted(tmp_path, POD.format(spec=init, container="command: [app]"), "pod.yaml") == []
+    pod = {"containers": [{"name": "a", "command": ["sh", "-c", "date; echo hello"]}]}
+    for kind, expected in (("Job", []), ("Deployment", [(1, "PI101")])):
+        text = json.dumps({"apiVersion": "v1", "kind": kind, "spec": {"template": {"spec": pod}}})
+        assert linted(tmp_path, text, "x.yaml") == expected
+
+
 def test_init_containers(tmp_path: Path) -> None:
     """They end by themselves, unless they are sidecars: no grace period is theirs."""
     text = POD.format(spec="initContainers: [{name: i, command: [pyinit, -d, 9s, app]}]", container="command: [app]")
@@ -638,6 +649,16 @@ def test_files_in_a_folder(tmp_path: Path) -> None:
     assert (outcome.status, outcome.problems, outcome.notes) == (1, {}, [])
     assert lint([tmp_path / "template.yaml"], Request()).status == 2
     assert "neither a Compose file nor" in lint([tmp_path / "values.yaml"], Request()).notes[0]
+
+
+def test_it_knows_nobody_but_init() -> None:
+    """The arrows go ctl -> lint -> init: who asks an engine is ctl."""
+    for path in catalogue.PAGES.parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            ours = [name for name in names if name.startswith("pyinit")]
+            assert all(name.startswith(("pyinit.lint", "pyinit.init")) for name in ours), path
 
 
 # --- reports ---
