@@ -70,7 +70,11 @@ RULES: tuple[Rule, ...] = (
         judges.init_behind_shell,
     ),
     Rule(
-        "PI203", "tini without --", "tini that takes the program's options for its own", ALL, judges.tini_without_dashes
+        "PI203",
+        "tini or catatonit without --",
+        "an init that takes the program's options for its own",
+        ALL,
+        judges.init_without_dashes,
     ),
     Rule("PI204", "two inits", "an init under an init, `init: true` in front of one", ALL, judges.two_inits),
     Rule(

@@ -7,7 +7,7 @@ which ways the text ends. Where it cannot be followed any further (a script that
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,8 @@ class Link:
     """What a shell's or a script's text does in the end, where it is understood."""
     script: Script | None = None
     in_shebang: bool = False
+    told_group: bool = False
+    """The environment tells tini to signal the group."""
 
     @property
     def to_group(self) -> bool:
@@ -67,6 +69,8 @@ class Link:
         own = [word.text for word in self.words[1 : self.own]]
         if self.init.always_to_group:
             return not set(own) & set(self.init.not_to_group)
+        if self.told_group:
+            return True
         letters = "".join(word[1:] for word in own if re.fullmatch(r"-[a-zA-Z]+", word))
         return bool(self.init.to_group) and self.init.to_group in letters
 
@@ -117,7 +121,9 @@ def _next(words: tuple[Word, ...], launch: Launch) -> tuple[list[Link], tuple[Wo
     if name == "pyinit" or _is_module(words):
         return _pyinit(words, launch)
     if name in INITS:
-        return _init(words, INITS[name])
+        links, rest = _init(words, INITS[name])
+        told = "TINI_KILL_PROCESS_GROUP" in launch.environment and links[0].init == INITS["tini"]
+        return [replace(links[0], told_group=told)], rest
     if name in SHELLS:
         return _shell(words, launch)
     script = launch.script(first)

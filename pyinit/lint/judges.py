@@ -203,8 +203,7 @@ def no_init(launch: Launch) -> Iterator[Finding]:
         "PI201",
         place,
         f"{_who(launch)}no init in front of {show(program.name)!r}",
-        f"As PID 1 it must reap every process in the container that loses its parent, and {row.why}. Each stays as a zombie "
-        "until no process can be started.",
+        f"{row.why}. An init passes the signal on, reaps whoever is left, and asks them to end when the program has.",
         fix,
     )
 
@@ -236,10 +235,10 @@ def init_behind_shell(launch: Launch) -> Iterator[Finding]:
             return
 
 
-def tini_without_dashes(launch: Launch) -> Iterator[Finding]:
-    """PI203: tini looks for options of its own among the program's."""
+def init_without_dashes(launch: Launch) -> Iterator[Finding]:
+    """PI203: tini and catatonit look for options of their own among the program's."""
     for link in follow(launch):
-        if link.init is None or link.init.name != "tini" or link.dashes or link.in_shebang:
+        if link.init is None or not link.init.permutes or link.dashes or link.in_shebang:
             continue
         rest = link.words[link.own :]
         eaten = next((word.text for word in rest[1:] if word.text.startswith("-") and len(word.text) > 1), None)
@@ -249,8 +248,8 @@ def tini_without_dashes(launch: Launch) -> Iterator[Finding]:
             "PI203",
             link.words[0].place,
             f"{_who(launch)}{show(link.name)!r} without --: {came}",
-            "tini goes on looking for options behind the program's name: `tini ls -l` prints tini's licence, and an option that it does "
-            "not know ends the container. What is given to `docker run IMAGE ...` comes after it, too.",
+            "It goes on looking for options behind the program's name: `tini ls -l` prints tini's licence, and an option that it does not "
+            "know ends the container. What is given to `docker run IMAGE ...` comes after it, too.",
             f'{own}, "--" before the program',
         )
 
@@ -280,7 +279,7 @@ def init_not_pid_1(launch: Launch) -> Iterator[Finding]:
     if launch.shared_pids is None:
         return
     link = next((link for link in follow(launch) if link.what is What.INIT), None)
-    if link is None or link.init is None:
+    if link is None or link.init is None or link.init.adopts:
         return
     own = [word.text for word in link.words[1 : link.own]]
     letters = "".join(word[1:] for word in own if re.fullmatch(r"-[a-zA-Z]+", word))

@@ -22,14 +22,18 @@ class Init:
     always_to_group: bool = False
     not_to_group: tuple[str, ...] = ()
     """Options with which it does not."""
+    permutes: bool = False
+    """It looks for options behind the program's name, too, unless `--` ends them (glibc's getopt)."""
+    adopts: bool = False
+    """Where it is not PID 1 it makes itself a subreaper."""
     runs_program: bool = True
     """Whether what follows its options is the program."""
 
 
 INITS = {
-    **{name: Init("tini", "pe", to_group="g") for name in ("tini", "tini-static", "docker-init")},
+    **{name: Init("tini", "pe", to_group="g", permutes=True) for name in ("tini", "tini-static", "docker-init")},
     "dumb-init": Init("dumb-init", "r", ("--rewrite",), always_to_group=True, not_to_group=("-c", "--single-child")),
-    "catatonit": Init("catatonit", "", to_group="g"),
+    "catatonit": Init("catatonit", to_group="g", permutes=True, adopts=True),
     "my_init": Init("my_init"),
     "s6-svscan": Init("s6-svscan", runs_program=False),
     "runit-init": Init("runit", runs_program=False),
@@ -94,44 +98,45 @@ class Forker:
 
 
 _PACKAGE_RUN = frozenset({"start", "run", "exec", "dev", "serve", "preview"})
-_NPM = "it runs the script's shell and the program as children: the program is not PID 1, and what it leaves behind nobody reaps"
-_BROWSER = (
-    "its helper processes outlive their parents and become zombies of PID 1, which the browser's caller does not reap"
-)
-_JOBS = "the jobs that it runs leave processes behind, which become children of PID 1 and are reaped by nobody"
+_NPM = "It runs the script's shell and the program as children, and reaps nobody else: orphans stay as zombies"
+_BROWSER = "Its helper processes outlive those that started them, and become zombies that nobody reaps"
+_JOBS = "The jobs that it runs leave processes behind, which nobody reaps"
+_KERNELS = "Kernels and terminals start processes that outlive them, and that nobody reaps"
 
 FORKERS = {
     "airflow": Forker(
-        "each task is a process tree of its own, whose leftovers the scheduler and the worker do not reap",
+        "Each task is a process tree of its own, whose leftovers the scheduler and the worker do not reap",
         frozenset({"celery", "scheduler", "standalone", "worker", "triggerer", "webserver"}),
     ),
     "buildkite-agent": Forker(_JOBS),
     "celery": Forker(
-        "its prefork pool reaps its own workers and nobody else: what tasks and health checks leave behind stays as zombies",
+        "Its prefork pool reaps its own workers and nobody else: what tasks and health checks leave behind stays as zombies",
         frozenset({"worker"}),
     ),
     "chromedriver": Forker(_BROWSER),
     "chromium": Forker(_BROWSER),
     "chromium-browser": Forker(_BROWSER),
     "concurrently": Forker(_NPM),
-    "cron": Forker(_JOBS),
+    "cron": Forker(
+        "As PID 1 it does not end on SIGTERM: when the grace period is over it is killed, and the running jobs with it"
+    ),
     "crond": Forker(_JOBS),
-    "elasticsearch": Forker("its launcher starts the server as a child, and that starts controllers of its own"),
+    "elasticsearch": Forker("Its launcher starts the server as a child, and that one controllers of its own"),
     "firefox": Forker(_BROWSER),
     "geckodriver": Forker(_BROWSER),
     "gitlab-runner": Forker(_JOBS, frozenset({"run"})),
     "google-chrome": Forker(_BROWSER),
     "jenkins.sh": Forker(_JOBS),
     "jenkins.war": Forker(_JOBS),
-    "jupyter": Forker("kernels and terminals start processes that outlive them"),
-    "jupyter-lab": Forker("kernels and terminals start processes that outlive them"),
+    "jupyter": Forker(_KERNELS),
+    "jupyter-lab": Forker(_KERNELS),
     "nodemon": Forker(_NPM),
     "npm": Forker(_NPM, _PACKAGE_RUN),
     "npx": Forker(_NPM),
     "pnpm": Forker(_NPM, _PACKAGE_RUN),
-    "start-notebook.py": Forker("kernels and terminals start processes that outlive them"),
-    "start-notebook.sh": Forker("kernels and terminals start processes that outlive them"),
-    "xvfb-run": Forker("it is a shell that starts an X server beside the program, and passes no signal on to either"),
+    "start-notebook.py": Forker(_KERNELS),
+    "start-notebook.sh": Forker(_KERNELS),
+    "xvfb-run": Forker("It is a shell that starts an X server beside the program, and passes no signal on to either"),
     "yarn": Forker(_NPM, _PACKAGE_RUN),
 }
 
