@@ -311,8 +311,8 @@ def _started(link: Link, arguments: tuple[Word, ...], place: Place) -> tuple[Wor
         return ()
     passing = [ending for ending in reading.endings if any(part.arguments for part in ending.parts)]
     ending = (passing or reading.endings)[-1]
-    if ending.how is shell.How.WAIT:
-        return ()  # what runs in the background is not followed
+    if ending.how in (shell.How.WAIT, shell.How.UNKNOWN):
+        return ()  # what runs in the background, or elsewhere, is not followed
     if reading.moves_arguments or (reading.prefixes_options and arguments and arguments[0].text.startswith("-")):
         arguments = (Word("", place, known=False),)
     words: list[Word] = []

@@ -133,7 +133,7 @@ def _that_waits(link: Link) -> Ending | None:
     if link.reading is None:
         return None
     for ending in link.reading.endings:
-        if ending.how is How.EXEC or (ending.how is How.WAIT and link.reading.traps_stop):
+        if ending.how in (How.EXEC, How.UNKNOWN) or (ending.how is How.WAIT and link.reading.traps_stop):
             continue
         if ending.how is How.LOOP and link.reading.traps_stop and _program_of(ending) == "sleep":
             continue  # it acts between two sleeps, and nobody can say how long they are

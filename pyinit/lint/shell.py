@@ -6,6 +6,7 @@ said of the text.
 An Ending is a command that may be the last thing the shell does. EXEC: the shell becomes it. LAST: nothing follows it; with `-c` some
 shells become it (bash and busybox; dash does not), in a script none does. CHILD: the shell waits for it and has something left to do, or
 it is part of a pipeline or a subshell. LOOP: within a loop. WAIT: the builtin `wait`, for what runs in the background.
+UNKNOWN: it looks like a function of a file that is sourced.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ PASSING = frozenset(
 )  # fmt: skip
 """Commands that take no time: what stands before them is what the shell waits for."""
 
+FUNCTION = re.compile(r"\w*[a-z]_\w+")
+"""What a sourced function is called, and hardly a program: `exec_as_user` in many entry scripts executes."""
+
 ALL_ARGUMENTS = re.compile(r"""^"?\$(?:[@*]|\{[@*]\})"?$""")
 ONE_ARGUMENT = re.compile(r"""^"?\$(?:([1-9])|\{([1-9])\})"?$""")
 
@@ -53,6 +57,7 @@ class How(Enum):
     CHILD = "child"
     LOOP = "loop"
     WAIT = "wait"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -101,10 +106,10 @@ def read(text: str) -> Reading:
         raise UnreadableError("it has NUL bytes")
     tree = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language())).parse(raw)
     root = tree.root_node
-    if root.has_error:
+    if _is_broken(root):
         raise UnreadableError("its syntax is not understood")
-    reader = _Reader(_functions(root))
     commands = [node for node in _walk(root) if node.type == "command"]
+    reader = _Reader(_functions(root), sources=any(_name(node) in (".", "source") for node in commands))
     return Reading(
         tuple(reader.last_of(_statements(root.children), How.LAST, 0)),
         any(_name(node) == "trap" and _traps_stop(node) for node in commands),
@@ -120,6 +125,17 @@ def _walk(root: Node) -> Iterator[Node]:
         node = todo.pop()
         yield node
         todo.extend(reversed(node.named_children))
+
+
+def _is_broken(root: Node) -> bool:
+    """Whether the grammar has stumbled; within `[[ ... ]]`, where it knows not every pattern, that does not matter."""
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        if node.is_error or node.is_missing:
+            return True
+        todo += [child for child in node.children if child.has_error and child.type != "test_command"]
+    return False
 
 
 def _functions(root: Node) -> dict[str, Node]:
@@ -177,8 +193,9 @@ def _sequence(node: Node) -> Iterator[Node]:
 
 
 class _Reader:
-    def __init__(self, functions: Mapping[str, Node]) -> None:
+    def __init__(self, functions: Mapping[str, Node], *, sources: bool) -> None:
         self.functions = functions
+        self.sources = sources
         self.known: dict[tuple[str, How], list[Ending]] = {}
         """What calls of functions come to: each is followed once, for two that call the next one twice would be without end."""
 
@@ -261,6 +278,8 @@ class _Reader:
             how = How.EXEC
         elif name == "wait":
             how = How.WAIT
+        elif self.sources and FUNCTION.fullmatch(name):
+            how = How.UNKNOWN
         shown = " ".join(_text(node).split())
         row, column = node.start_point
         parts = tuple(_part(word) for word in words)

@@ -128,6 +128,10 @@ class NoSleep:
         ("! a", "child"),
         ("for i; do exec a; done", "exec"),
         ("{ exec a; }", "exec"),
+        (". /lib.sh\nexec_as_user a", "unknown"),
+        ("exec_as_user a", "last"),
+        (". /lib.sh\nrun-it a", "last"),
+        ('if [[ "$*" = *"/a"* || "$*" = *"/b"* ]]; then x; fi; exec a', "exec"),
     ],
 )
 def test_what_a_shell_does_last(text: str, endings: str) -> None:
