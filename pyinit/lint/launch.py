@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from pyinit.lint.findings import Place, Word
+from pyinit.lint.programs import base_stop_signal
 
 SECOND = 1_000_000_000
 """Durations are in nanoseconds, as in `init.options`."""
@@ -98,6 +99,13 @@ class Launch:
     image: Word | None = None
     script: Callable[[str], Script | None] = no_script
     """The script that a path in the container leads to."""
+
+    def upon_official(self) -> Launch:
+        """The same, with the stop signal that an official image of that name has, where the file names none."""
+        said = base_stop_signal(self.image.text) if self.image else None
+        if self.image is None or self.stop_signal is not None or said is None:
+            return self
+        return replace(self, stop_signal=Word(said or "SIGTERM", self.image.place))
 
     def upon(self, image: Image) -> Launch:
         """The same, with what the image says where the file says nothing."""

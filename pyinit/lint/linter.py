@@ -133,10 +133,10 @@ def _launches(path: Path, request: Request) -> list[Launch] | None:
 
 
 def _judge(launch: Launch, request: Request) -> Iterator[Finding]:
-    about = launch
+    about = launch.upon_official()
     if request.images is not None and launch.image is not None and "$" not in launch.image.text:
         image = request.images.image(launch.image.text)
-        about = launch.upon(image) if image is not None else launch
+        about = launch.upon(image) if image is not None else about
     for rule in request.rules:
         found = rule.judge(about) if rule.judge else ()
         if rule.id == "PI403":

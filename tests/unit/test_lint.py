@@ -541,6 +541,8 @@ def test_init_containers(tmp_path: Path) -> None:
         ("{image: x, stop_signal: SIGQUIT}", []),
         ("{image: x, entrypoint: [pyinit, --, app], stop_signal: SIGQUIT}", ["PI301"]),
         ("{image: x, stop_signal: SIGKILL}", ["PI301"]),
+        ("{image: 'nginx:1.27', entrypoint: [pyinit, --, app]}", ["PI301"]),
+        ("{image: 'nginx:1.27', entrypoint: [pyinit, --, app], stop_signal: SIGTERM}", []),
         ("{image: x, stop_signal: $S}", []),
         ("{image: x, entrypoint: [tini, --, app], pid: host}", ["PI205"]),
         ("{image: x, entrypoint: [pyinit, --grace, '${G}', --, app]}", []),
