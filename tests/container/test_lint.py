@@ -185,14 +185,14 @@ def test_program_that_forks(
     assert left == {"Bad": (50, 50), "Good": (50, 0)}
 
 
-@pytest.mark.parametrize("init", [(), ("pyinit", "--")], ids=["alone", "init"])
-def test_cron(init: tuple[str, ...], containers: Engine, observer: Agent, programs_image: str) -> None:
+@pytest.mark.parametrize("front", [(), ("pyinit", "--")], ids=["alone", "init"])
+def test_cron(front: tuple[str, ...], containers: Engine, observer: Agent, programs_image: str) -> None:
     """What the table of PI201 says of it: alone it does not end on SIGTERM."""
-    options = {"network_mode": "none", "entrypoint": [*init, "cron", "-f"]}
+    options = {"network_mode": "none", "entrypoint": [*front, "cron", "-f"]}
     subject = ImageSubject(image_of(containers, programs_image, options, None, "never"), GRACE, None, options)
     act = perform(Stage(containers, observer, subject, Readiness(timeout=60)), "stop")
     assert act.stop is not None, act.impossible
-    assert act.stop.forced == (init == ())
+    assert act.stop.forced == (front == ())
 
 
 def test_images_are_asked(containers: Engine, base: str, tmp_path: Path) -> None:
