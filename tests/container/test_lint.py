@@ -68,6 +68,13 @@ def observer(containers: Engine) -> Iterator[Agent]:
         yield agent
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_image_stays(client: docker.DockerClient) -> Iterator[None]:
+    yield
+    for made in client.images.list(name="pyinit-test-lint"):
+        client.images.remove(str(made.id), force=True)
+
+
 @pytest.fixture(scope="module")
 def with_tini(client: docker.DockerClient, image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Python, pyinit, and Debian's tini."""
