@@ -71,8 +71,8 @@ def observer(containers: Engine) -> Iterator[Agent]:
 @pytest.fixture(scope="module", autouse=True)
 def _no_image_stays(client: docker.DockerClient) -> Iterator[None]:
     yield
-    for made in client.images.list(name="pyinit-test-lint"):
-        client.images.remove(str(made.id), force=True)
+    for tag in [tag for made in client.images.list(name="pyinit-test-lint") for tag in made.tags]:
+        client.images.remove(tag)
 
 
 @pytest.fixture(scope="module")
