@@ -280,10 +280,10 @@ def _instructions(text: str, path: str) -> Iterator[Instruction]:
         yield _instruction(one, path, tuple(lines[one.start_line - 1 : one.end_line]))
 
 
-def _instruction(one: Any, path: str, lines: tuple[str, ...]) -> Instruction:  # noqa: ANN401 - made in Go, without types
+def _instruction(one: Any, path: str, lines: tuple[str, ...]) -> Instruction:  # noqa: ANN401 - made in Go, without types; a lone backslash has no name
     heredocs = tuple((doc.name, doc.content) for doc in one.heredocs)
     return Instruction(
-        one.cmd.upper(),
+        (one.cmd or "").upper(),
         one.value,
         one.json,
         one.flags,

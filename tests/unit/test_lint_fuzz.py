@@ -91,6 +91,7 @@ def test_manifests(text: str, tmp_path: Path) -> None:
 
 
 @quick
+@example(text="\\", name="Dockerfile")
 @given(text=st.text(), name=st.sampled_from(["Dockerfile", "x.yaml"]))
 def test_anything(text: str, name: str, tmp_path: Path) -> None:
     survives(tmp_path, name, text)
