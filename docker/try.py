@@ -16,6 +16,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -245,7 +246,8 @@ def wait_until_ready(log: Callable[[], str], runs: Callable[[], bool]) -> None:
 
 def show(observer: Observer, title: str, stopped: float, outside: str, files: dict[str, str]) -> timeline.Timeline:
     """The timeline of a run, with what it lost."""
-    return timeline.of(observer.account(), title, stopped=stopped, outside=outside, notes=(losses(files),))
+    account = replace(observer.account(), deadline=stopped + STOP_AFTER)
+    return timeline.of(account, title, stopped=stopped, outside=outside, notes=(losses(files),))
 
 
 def losses(files: dict[str, str]) -> str:

@@ -108,10 +108,16 @@ class Account:
     """What an observer saw. `blind` says in words what it could not see: an empty tuple is a complete account."""
 
     source: str
-    """`trace`: tracepoints and pidfds. `pidfd`: pidfds and repeated looks at /proc."""
+    """`trace`: tracepoints and pidfds. `cn_proc`: the process connector and pidfds. `pidfd`: pidfds and repeated looks at /proc. `ptrace`:
+    what its name says.
+    """
     processes: tuple[Process, ...]
     """By birth. Those that ended longest ago are dropped first when there are too many (`Observer(limit=)`)."""
     blind: tuple[str, ...]
+    lost: int = 0
+    """How many events were lost, at least: if any were, anything may be missing."""
+    deadline: float | None = None
+    """When the engine's patience was over: from then on a SIGKILL to PID 1 is the engine's. None: no engine was to end it."""
 
     @property
     def init(self) -> Process:
@@ -134,12 +140,14 @@ class Account:
         return _KILLERS[kill.sender] if kill else self._killer_by_time(process)
 
     def _killer_by_time(self, process: Process) -> How:
-        """No sender was seen, but some are certain: only outsiders can kill a PID 1, and with it go all the others."""
+        """No sender was seen. Certain is only what the engine did at its deadline: it killed PID 1, and with PID 1 went the others."""
         init = self.init
         if (
-            init.status is None
-            or signals.term_signal(init.status) != signals.KILL
+            self.deadline is None
             or init.ended is None
+            or init.ended < self.deadline
+            or init.status is None
+            or signals.term_signal(init.status) != signals.KILL
             or process.ended is None
         ):
             return How.KILLED
@@ -152,6 +160,8 @@ class Account:
         return {
             "source": self.source,
             "blind": list(self.blind),
+            "lost": self.lost,
+            "deadline": self.deadline,
             "processes": [
                 {
                     **asdict(process),
@@ -172,7 +182,7 @@ class Account:
             )
             for one in found["processes"]
         )
-        return cls(found["source"], processes, tuple(found["blind"]))
+        return cls(found["source"], processes, tuple(found["blind"]), found["lost"], found["deadline"])
 
 
 def _signal_of_json(found: dict[str, Any]) -> Signal:

@@ -24,8 +24,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyinit.containers import helpers, procfs, tracefs
-from pyinit.containers.observer import INITIAL_NAMESPACE, Observer
+from pyinit.containers import connector, helpers, procfs, tracefs
+from pyinit.containers.events import UnavailableError
+from pyinit.containers.observer import Observer
 from pyinit.init.options import show
 
 if TYPE_CHECKING:
@@ -47,14 +48,9 @@ class Agent:
 
     def hello(self) -> dict[str, Any]:
         """Who and where this is, and what it can see."""
-        try:
-            tracefs.Tracing().close()
-            tracing = ""
-        except tracefs.UnavailableError as reason:
-            tracing = str(reason)
         return {
-            "no_tracing": tracing,
-            "initial_namespace": procfs.namespace(os.getpid()) == INITIAL_NAMESPACE,
+            "refusals": {"trace": _refusal(tracefs.Tracing), "cn_proc": _refusal(connector.Connector)},
+            "initial_namespace": procfs.namespace(os.getpid()) == procfs.INITIAL_NAMESPACE,
             "statuses": procfs.tells_status(),
             "kernel": os.uname().release,
             "machine": os.uname().machine,
@@ -62,9 +58,9 @@ class Agent:
             "uid": os.getuid(),
         }
 
-    def watch(self, pid: int, trace: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - by name, from JSON
+    def watch(self, pid: int, source: str | None = None) -> dict[str, Any]:
         """Watches the PID namespace of that PID 1. Raises what `Observer` raises."""
-        observer = Observer(pid, trace=trace)
+        observer = Observer(pid, source=source)
         observer.__enter__()
         number = next(self._numbers)
         self._watches[number] = observer, pid
@@ -153,6 +149,15 @@ class Agent:
             everybody,
             tuple((one["pid"], one["command"], one["caught"]) for one in seen),
         ), sum(one["cpu"] for one in seen)
+
+
+def _refusal(source: Callable[[], tracefs.Tracing | connector.Connector]) -> str:
+    """Why a source is not to be had here; empty: it is."""
+    try:
+        source().close()
+    except UnavailableError as reason:
+        return str(reason)
+    return ""
 
 
 def _look(pid: int, depth: int) -> dict[str, Any] | None:

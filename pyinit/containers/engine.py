@@ -15,6 +15,7 @@ import time
 import uuid
 from contextlib import suppress
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,9 +35,13 @@ LABEL = "pyinit.session"
 HOST_LABEL = "pyinit.host"
 PID_LABEL = "pyinit.pid"
 STARTED_LABEL = "pyinit.started"
+BUNDLE_LABEL = "pyinit.bundle"
 
 REQUEST_TIMEOUT = 120
 """Seconds that the engine may take for one request, besides what is asked of it."""
+
+COPIED_WITHIN = 600.0
+"""Seconds that the copy of a volume may take."""
 
 
 class EngineError(Exception):
@@ -51,9 +56,14 @@ class EndedError(EngineError):
     """The container has ended while something was wanted of it."""
 
 
+def address() -> str:
+    """Where the engine is: DOCKER_HOST, or the local socket."""
+    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
 def connect() -> docker.DockerClient:
-    """The engine of DOCKER_HOST, or the local one. Raises EngineError."""
-    where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    """The engine at `address()`. Raises EngineError."""
+    where = address()
     try:
         client = docker.from_env(timeout=REQUEST_TIMEOUT)
         client.ping()
@@ -100,6 +110,7 @@ class Engine:
         self._keep = keep
         self._lock = threading.Lock()
         self._closed = False
+        self._bundles = count(1)
 
     def __enter__(self) -> Self:
         return self
@@ -182,16 +193,26 @@ class Engine:
 
     # --- containers ---
 
-    def create(self, image: str, command: list[str] | None = None, **options: Any) -> Container:  # noqa: ANN401 - docker-py's options
+    def create(
+        self,
+        image: str,
+        command: list[str] | None = None,
+        bundle: Bundle | None = None,
+        **options: Any,  # noqa: ANN401 - docker-py's options
+    ) -> Container:
         """`docker create`, labelled. `options` are those of docker-py's `containers.create`. Raises EngineError."""
-        labels = {**self.labels, **options.pop("labels", {})}
+        labels = {**(bundle.labels if bundle else self.labels), **options.pop("labels", {})}
         if self._closed:
             raise EngineError("this session is over: nothing is created any more")
         try:
             raw = self.client.containers.create(image, command, labels=labels, **{"detach": True, **options})
         except (docker.errors.APIError, requests.exceptions.RequestException, TypeError, ValueError) as error:
             raise EngineError(f"no container can be made from {image}: {explain(error)}") from None
-        return Container(self, raw)
+        return Container(self, raw, bundle)
+
+    def bundle(self) -> Bundle:
+        """A new one, empty."""
+        return Bundle(self, f"pyinit-{self.session}-{next(self._bundles)}")
 
     # --- removing ---
 
@@ -202,7 +223,7 @@ class Engine:
                 return
             self._closed = True
         with suppress(*BROKEN):  # an engine that has gone: the next run, or `clean`, removes what is left
-            self._remove(self.session, keep=self._keep)
+            self._remove(LABEL, self.session, keep=self._keep)
         self.client.close()
 
     def clean(self) -> list[str]:
@@ -212,7 +233,7 @@ class Engine:
             session = labels.get(LABEL, "")
             if session and session != self.session and labels.get(HOST_LABEL) == _host() and not _lives(labels):
                 dead.add(session)
-        return [word for session in sorted(dead) for word in self._remove(session, keep=False)]
+        return [word for session in sorted(dead) for word in self._remove(LABEL, session, keep=False)]
 
     def _labelled(self) -> Iterable[Mapping[str, str]]:
         only = {"label": LABEL}
@@ -225,8 +246,8 @@ class Engine:
         for row in self.client.api.volumes(filters=only).get("Volumes") or []:
             yield row.get("Labels") or {}
 
-    def _remove(self, session: str, *, keep: bool) -> list[str]:
-        only = {"label": f"{LABEL}={session}"}
+    def _remove(self, label: str, value: str, *, keep: bool) -> list[str]:
+        only = {"label": f"{label}={value}"}
         api = self.client.api
         removed = []
         for row in [] if keep else api.containers(all=True, filters=only):
@@ -264,12 +285,69 @@ def remove(api: docker.APIClient, identity: str) -> None:
             return
 
 
+class Bundle:
+    """What is made for one container and goes with it: copies of volumes, neighbours, networks.
+
+    A context manager that removes it when the container cannot be made after all.
+    """
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.engine = engine
+        self.name = name
+        self.labels = {**engine.labels, BUNDLE_LABEL: name}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.remove()
+
+    def copy_of(self, volume: str, image: str, command: Sequence[str]) -> str:
+        """A new volume with what is in that one, if it is there. `image` and `command` are the agent's. Raises EngineError."""
+        client = self.engine.client
+        name = f"{self.name}_{volume}"
+        try:
+            client.volumes.create(name, labels=self.labels)
+            client.volumes.get(volume)
+        except docker.errors.NotFound:
+            return name  # as in docker run, one that is not there is made
+        except BROKEN as error:
+            raise EngineError(f"the volume {volume!r} cannot be copied: {explain(error)}") from None
+        helper = self.engine.create(
+            image,
+            ["copy", "", "/from", "/to"],
+            self,
+            entrypoint=list(command),
+            user="0:0",
+            network_mode="none",
+            volumes=[f"{volume}:/from:ro", f"{name}:/to"],
+        )
+        helper.start()
+        status = helper.wait(COPIED_WITHIN)
+        if status != 0:
+            words = helper.logs().strip().splitlines()[-1:] or [f"no end within {COPIED_WITHIN:g} s"]
+            raise EngineError(f"the volume {volume!r} cannot be copied: {words[0]}")
+        remove(client.api, helper.id)
+        return name
+
+    def remove(self) -> None:
+        """All of it."""
+        if not self.engine._keep:  # noqa: SLF001 - two halves of one thing
+            with suppress(*BROKEN):
+                self.engine._remove(BUNDLE_LABEL, self.name, keep=False)  # noqa: SLF001
+
+
 class Container:
     """One container of the session. Its state is always asked for, never remembered."""
 
-    def __init__(self, engine: Engine, raw: Raw) -> None:
+    def __init__(self, engine: Engine, raw: Raw, bundle: Bundle | None = None) -> None:
+        """`bundle`: what is removed with it."""
         self.engine = engine
         self.raw = raw
+        self.bundle = bundle
         self.id = str(raw.id)
 
     def start(self) -> None:
@@ -320,7 +398,9 @@ class Container:
         try:
             self.engine.client.api.kill(self.id, signal)
         except docker.errors.APIError as error:
-            if error.status_code in (404, 409) or "not running" in str(error):
+            if error.status_code in (404, 409) or any(
+                words in str(error) for words in ("not running", "only kill running")
+            ):
                 return False
             raise EngineError(f"no signal can be sent: {explain(error)}") from None
         return True
@@ -357,10 +437,12 @@ class Container:
         return int(status), done[0].decode("utf-8", "backslashreplace")
 
     def remove(self) -> None:
-        """Removes it, whatever its state, and its anonymous volumes."""
+        """Removes it, whatever its state, its anonymous volumes, and its bundle."""
         if not self.engine._keep:  # noqa: SLF001 - two halves of one thing
             with suppress(*BROKEN):
                 remove(self.engine.client.api, self.id)
+        if self.bundle is not None:
+            self.bundle.remove()
 
 
 def explain(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Helpers that are put beside a target, in containers of ours that share one of its namespaces: orphans, signals from inside, a request.
+"""Helpers in containers of ours: some share a namespace of the target (orphans, signals from inside, a request), one copies a volume.
 
 Putting a process into somebody's PID namespace is dangerous: with runtimes that have a kernel of their own, a helper that asked for the
 target's namespace was found in the host's. So each first proves where it is (`prove`) and does nothing at all elsewhere.
@@ -12,9 +12,11 @@ import json
 import os
 import signal
 import socket
+import stat
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyinit.containers import probe, procfs
@@ -30,7 +32,7 @@ def main(words: Sequence[str]) -> None:
     if words[0] == "probe":
         probe.main(words[1:])
     word, namespace, *rest = words
-    if word != "request":  # that one shares the target's network alone
+    if word not in ("request", "copy"):  # the one shares the target's network alone, the other nothing
         prove(int(namespace))
     print(json.dumps(HELPERS[word](*rest)), flush=True)
 
@@ -118,7 +120,49 @@ def _over(began: float) -> dict[str, float]:
     return {"ended": now, "seconds": now - began}
 
 
-HELPERS: dict[str, Callable[..., object]] = {"orphans": orphans, "inside": inside, "loiter": loiter, "request": request}
+def copy(source: str, target: str) -> dict[str, int]:
+    """What is in one folder into another, as it is: owners, rights, times, attributes, and names of the same file."""
+    known: dict[tuple[int, int], Path] = {}
+    _copy(Path(source), Path(target), known)
+    return {"copied": len(known)}
+
+
+def _copy(old: Path, new: Path, known: dict[tuple[int, int], Path]) -> None:
+    found = old.lstat()
+    kind, is_link = stat.S_IFMT(found.st_mode), stat.S_ISLNK(found.st_mode)
+    if kind == stat.S_IFSOCK:
+        return  # it leads to whoever has bound it, who is not in the copy
+    if (first := known.setdefault((found.st_dev, found.st_ino), new)) is not new:
+        os.link(first, new, follow_symlinks=False)
+        return
+    if kind == stat.S_IFDIR:
+        new.mkdir(exist_ok=True)
+        for entry in old.iterdir():
+            _copy(entry, new / entry.name, known)
+    elif kind == stat.S_IFREG:
+        with old.open("rb") as source, new.open("wb") as target:
+            while data := source.read(1 << 20):
+                target.write(data)
+    elif is_link:
+        new.symlink_to(old.readlink())
+    else:
+        os.mknod(new, found.st_mode, found.st_rdev)
+    os.chown(new, found.st_uid, found.st_gid, follow_symlinks=False)
+    if not is_link:
+        new.chmod(stat.S_IMODE(found.st_mode))
+    for name in os.listxattr(old, follow_symlinks=False):
+        with suppress(OSError):  # some are the kernel's own, or need more rights than a container has
+            os.setxattr(new, name, os.getxattr(old, name, follow_symlinks=False), follow_symlinks=False)
+    os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
+
+
+HELPERS: dict[str, Callable[..., object]] = {
+    "orphans": orphans,
+    "inside": inside,
+    "loiter": loiter,
+    "request": request,
+    "copy": copy,
+}
 
 with suppress(AttributeError):
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

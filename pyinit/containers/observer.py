@@ -1,17 +1,25 @@
 """Watches a PID namespace from outside until its PID 1 is gone: every process, every end, every signal.
 
-Two sources. A pidfd for each process tells when it died and, once it is reaped, its wait status (Linux >= 6.15), whoever's child it
-was. Tracepoints (`tracefs`) tell births, names, ends and signals with their senders, also of processes that live for less than
-a look at /proc; they are the only way to tell a kill by PID 1 from the kernel's own when PID 1 leaves, because pidfds and timing look
-the same. The kernel's own kill is a SIGKILL with code SI_KERNEL sent by PID 1 after its exit began (zap_pid_ns_processes).
+Three sources, best first:
 
-Without tracepoints the observer looks at /proc every 20 ms, and its account says what it could not see.
+- `trace`, tracepoints (`tracefs`): births, names, ends and signals with their senders, also of processes that live for less than
+  a look at /proc. They alone tell a kill by PID 1 from the kernel's own when PID 1 leaves: pidfds and timing look the same. The kernel's
+  own kill is a SIGKILL with code SI_KERNEL sent by PID 1 after its exit began (zap_pid_ns_processes).
+- `cn_proc`, the process connector (`connector`): births, names, ends and wait statuses, but no signals, and only in the host's network
+  namespace and the initial PID namespace.
+- `pidfd`: a pidfd for each process tells when it died and, once it is reaped, its wait status (Linux >= 6.15), whoever's child it was.
+  Who is there is looked up in /proc every 20 ms: a third of what happens in a stop lives for less than that.
 
-Rejected: ptrace (disturbs: a traced PID 1 is not protected from signals as it otherwise is), polling alone (a third of what happens
-in a stop lives for less than a poll), the process connector (no signals, and only in the host's network namespace).
+The account says what could not be seen, and why a better source was not to be had.
 
-Nothing is done to the target: it is neither stopped, signalled nor traced (ptrace), and its namespaces are not entered. Memory is
-bounded: ended processes beyond `limit` are forgotten, oldest first, and of each process at most 400 signals are kept.
+`ptrace` (`tracer`) is a fourth, for who asks for it: it works wherever tracing is allowed, also in a nested PID namespace, and tells
+whether a SIGKILL came before PID 1 left. It was rejected as a default because it disturbs, so what it sees is not quite how the target
+stops when nobody looks: each birth, exec, signal and end waits for us; a signal that is ignored interrupts a traced process; a traced
+PID 1 is not protected from signals by the kernel as it otherwise is, but by us. And it sees less of signals than it seems: who takes
+them by sigwait or from a signalfd, as inits do, has nothing delivered.
+
+The others do nothing to the target: it is neither stopped, signalled nor traced, and its namespaces are not entered. Memory is bounded:
+ended processes beyond `limit` are forgotten, oldest first, and of each process at most 400 signals are kept.
 """
 
 from __future__ import annotations
@@ -30,33 +38,40 @@ from typing import TYPE_CHECKING, Self
 
 from pyinit.containers import procfs
 from pyinit.containers.account import Account, Fate, Process, Sender, Signal
-from pyinit.containers.tracefs import (
-    SI_KERNEL,
+from pyinit.containers.connector import Connector
+from pyinit.containers.events import (
     Born,
+    Delivered,
     Event,
     Exited,
+    Leaving,
     Lost,
     Marked,
     Renamed,
     Signalled,
     Touched,
-    Tracing,
     UnavailableError,
 )
+from pyinit.containers.tracefs import SI_KERNEL, Tracing
+from pyinit.containers.tracer import Tracer
 from pyinit.init import signals
 from pyinit.init.options import show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
 EXEC_WITHIN = 0.02
 """Seconds after a new name until the new command line is surely there: in an exec it comes second."""
 
 LOOK_EVERY = 0.02
-"""Seconds between two looks at /proc where there are no tracepoints."""
+"""Seconds between two looks at /proc where nobody tells of births."""
 
 SLOW_LOOK_EVERY = 1.0
-"""The same where there are: for those whom somebody put in from outside otherwise than runc does."""
+"""The same where somebody does: for those whom somebody put in from outside otherwise than runc does."""
+
+LAST_WORDS_WITHIN = 1.0
+"""Seconds after PID 1's end in which the process connector may still tell of ends: it does so after the kernel has told the parent."""
 
 NUMBER_KEPT = 1.0
 """Seconds for which a number surely still means the one who ended: the kernel gives all others away first."""
@@ -67,8 +82,21 @@ BORN_WITHIN = 0.05
 READY_WITHIN = 5.0
 """Seconds that the tracepoints may take to show that they work."""
 
-INITIAL_NAMESPACE = 0xEFFFFFFC
-"""Inode of the initial PID namespace: PROC_PID_INIT_INO, linux/nsfs.h."""
+SOURCES = ("trace", "cn_proc", "pidfd")
+"""Those that disturb nobody, best first."""
+
+UNSEEN = {
+    "cn_proc": "signals and their senders",
+    "pidfd": "signals and their senders, and processes that lived for less than 20 ms",
+    "ptrace": "signals taken by sigwait or a signalfd, who sent a SIGKILL, and how it would have stopped untraced",
+}
+"""What each of the others does not tell."""
+
+TRACED_EVERY = 0.002
+"""Seconds between two looks at those who are traced and may be standing still."""
+
+DROPPED = (signals.CHLD, signals.CONT, signals.number_of("URG"), signals.number_of("WINCH"))
+"""Whose default action is none."""
 
 _SIGNALS_KEPT = 200
 _FATES = {0: Fate.DELIVERED, 1: Fate.IGNORED, 2: Fate.PENDING, 3: Fate.LOST, 4: Fate.DELIVERED}
@@ -88,6 +116,8 @@ class _Tracked:
         self.command = ""
         self.ended: float | None = None
         self.status: int | None = None
+        self.told: int | None = None
+        """The status of the thread that ended last, where the source tells."""
         self.pidfd = -1
         self.threads: set[int] = set()
         self.children_ended: deque[Signal] = deque(maxlen=_SIGNALS_KEPT)
@@ -111,14 +141,16 @@ class _Tracked:
 class Observer:
     """Watches the PID namespace whose PID 1 is process `pid` (as this process numbers it).
 
-    Use as a context manager: inside the block it is watching, and the first look is complete. `trace=False` leaves the tracepoints
-    alone. `limit` is how many ended processes are remembered.
+    Use as a context manager: inside the block it is watching, and the first look is complete. `source`: the one to use, of SOURCES, or
+    `ptrace`; without it the first of SOURCES that there is. `limit` is how many ended processes are remembered.
 
     Raises ProcessLookupError where there is no such process, ValueError where it is no PID 1, PermissionError for lack of rights
-    (root is needed to read other users' processes).
+    (root is needed to read other users' processes); on entry also UnavailableError where `source` is not to be had.
     """
 
-    def __init__(self, pid: int, *, trace: bool = True, limit: int = 10_000) -> None:
+    def __init__(self, pid: int, *, source: str | None = None, limit: int = 10_000) -> None:
+        if source not in (None, "ptrace", *SOURCES):
+            raise ValueError(f"there is no source {source!r}: there are {', '.join(SOURCES)} and ptrace")
         try:
             numbers = procfs.numbers(pid)
             self._namespace = procfs.namespace(pid)
@@ -149,8 +181,12 @@ class Observer:
         self._init = _Tracked(0, 0.0, "", None)
         self._init_exits: deque[int] = deque(maxlen=64)
         """The threads of PID 1 whose exit began last: who of them sends a SIGKILL is the kernel clearing the namespace."""
-        self._tracing = self._open_tracing(trace=trace)
-        self._same_numbers = procfs.namespace(os.getpid()) == INITIAL_NAMESPACE
+        self._wanted = SOURCES if source is None else (source,)
+        self._source = ""
+        self._tracing: Tracing | None = None
+        self._connector: Connector | None = None
+        self._tracer: Tracer | None = None
+        self._same_numbers = procfs.namespace(os.getpid()) == procfs.INITIAL_NAMESPACE
         """Whether tracepoints number processes as we do."""
         self._own_number = -1
         """The watching thread's trace number."""
@@ -196,7 +232,9 @@ class Observer:
             )
             blind = list(self._blind)
             if self._lost:
-                blind.append(f"{self._lost} events that the trace buffer had no room for")
+                blind.append(
+                    f"{self._lost} events or more that the buffer had no room for: births, ends and what else they told"
+                )
             if self._forgotten:
                 blind.append(
                     f"{self._forgotten} processes that ended longest ago: no more than {self._limit} are remembered"
@@ -205,7 +243,7 @@ class Observer:
                 blind.append("how some ended: no file descriptors were left for pidfds (raise RLIMIT_NOFILE)")
             if self._no_status:
                 blind.append("wait statuses of some: the kernel tells them of reaped processes since Linux 6.15")
-            return Account("pidfd" if self._tracing is None else "trace", processes, tuple(blind))
+            return Account(self._source, processes, tuple(blind), lost=self._lost)
 
     def close(self) -> None:
         """Ends watching and removes all that was set up. May be called twice."""
@@ -218,21 +256,8 @@ class Observer:
             self._wake = -1
         if self._tracing is not None:
             self._tracing.close()
-
-    def _open_tracing(self, *, trace: bool) -> Tracing | None:
-        if not trace:
-            self._go_blind("tracepoints were not asked for")
-            return None
-        try:
-            return Tracing()
-        except UnavailableError as reason:
-            self._go_blind(str(reason))
-            return None
-
-    def _go_blind(self, reason: str) -> None:
-        self._blind.append(
-            f"signals and their senders, and processes that lived for less than {LOOK_EVERY * 1000:.0f} ms: {reason}"
-        )
+        if self._connector is not None:
+            self._connector.close()
 
     # --- the thread ---
 
@@ -261,19 +286,56 @@ class Observer:
             self._over.set()
 
     def _begin(self) -> None:
+        refusals = self._open_source()
         if self._tracing is not None:
-            try:
-                self._learn_own_number(self._tracing)
-            except UnavailableError as reason:
-                self._tracing.close()
-                self._tracing = None
-                self._go_blind(str(reason))
-        if self._tracing is None:
-            self._look()
-        else:
             self._follow_all(self._tracing)
+        elif self._connector is not None:
+            # it has told of births since before this look: whoever is born during it is not missed
+            self._poll.register(self._connector.files[0], select.EPOLLIN)
+            self._look()
+            self._apply(self._read())
+        elif self._tracer is not None:
+            known = -1
+            while known < len(self._by_number):
+                known = len(self._by_number)
+                self._look(threads=True)
+                self._apply(self._read())
+        else:
+            self._look()
+        if self._source != "trace":
+            unseen = UNSEEN[self._source]
+            self._blind.append(f"{unseen}: {'; '.join(refusals) or f'only the source {self._source} was asked for'}")
         if self._pid not in self._by_pid:
             raise ProcessLookupError(f"process {self._pid} ended before it could be watched")
+
+    def _open_source(self) -> list[str]:
+        """Takes the first source that is to be had; why those before it are not. Raises UnavailableError when none is."""
+        refusals: list[str] = []
+        for name in self._wanted:
+            try:
+                if name == "trace":
+                    self._tracing = Tracing()
+                    self._learn_own_number(self._tracing)
+                elif name == "cn_proc":
+                    self._connector = Connector()
+                elif name == "ptrace":
+                    self._tracer = Tracer()
+            except UnavailableError as reason:
+                refusals.append(str(reason))
+                if self._tracing is not None:
+                    self._tracing.close()
+                    self._tracing = None
+                continue
+            self._source = name
+            return refusals
+        raise UnavailableError("; ".join(refusals))
+
+    def _read(self) -> Iterable[tuple[Event, bool]]:
+        """What the source tells, and whether a member is known to have done it."""
+        if self._tracing is not None:
+            return self._tracing.read()
+        source = self._connector or self._tracer
+        return ((event, False) for event in source.read()) if source is not None else ()
 
     def _learn_own_number(self, tracing: Tracing) -> None:
         """Proves that the tracepoints work, and shows how they number this thread."""
@@ -309,13 +371,13 @@ class Observer:
                 self._apply(tracing.read())
 
     def _turn(self) -> None:
-        wait = LOOK_EVERY if self._tracing is None or self._renames else max(0.0, self._next_look - time.monotonic())
-        ready = self._poll.poll(wait)
+        often = self._source == "pidfd" or self._renames or self._init.ended is not None
+        wait = LOOK_EVERY if often else max(0.0, self._next_look - time.monotonic())
+        ready = self._poll.poll(wait if self._tracer is None else TRACED_EVERY)  # who is traced wakes nobody
         with self._lock:
-            if self._tracing is None or time.monotonic() >= self._next_look:
+            if self._source == "pidfd" or time.monotonic() >= self._next_look:
                 self._look()
-            if self._tracing is not None:
-                self._apply(self._tracing.read())
+            self._apply(self._read())
             while self._renames and self._renames[0][0] <= time.monotonic():
                 self._read_command(self._renames.popleft()[1])
             for file, happened in ready:
@@ -325,11 +387,15 @@ class Observer:
             self._finish()
 
     def _finish(self) -> None:
-        """Complete when PID 1 is gone, hence all others, and everything that the trace has to say about it has been read."""
+        """Complete when PID 1 is gone, hence all others, and everything that the source has to say about it has been read."""
         if self._by_pidfd or self._init.ended is None:
             return
         if self._tracing is None:
-            self._complete = True
+            over = self._connector is None or time.monotonic() > self._init.ended + LAST_WORDS_WITHIN
+            silent = [one for one in self._processes if one.ended is None or one.status is None]
+            self._complete = over or not silent
+            if self._complete and self._connector is not None and silent:
+                self._blind.append(f"how {len(silent)} ended: the process connector did not tell of it")
         elif not self._mark:  # `_apply` completes when it comes back
             self._mark = "end"
             self._tracing.mark(self._mark)
@@ -355,30 +421,43 @@ class Observer:
     def _look(self, *, threads: bool = False) -> None:
         """Everybody in the namespace who has no pidfd yet gets one.
 
-        Without tracepoints also new names; with them, and `threads`, all threads are followed.
+        Where nobody tells of them, also new names; with `threads`, all threads are followed.
         """
         self._next_look = time.monotonic() + SLOW_LOOK_EVERY
         for pid in procfs.members(self._namespace):
             with suppress(OSError):
                 known = self._by_pid.get(pid)
-                if self._tracing is not None:
-                    if known is None or threads:
-                        self._follow(self._tracing, pid)
-                elif known is None:
-                    self._meet(pid, pid)
-                elif known.ended is None:
+                if known is None or threads:
+                    self._follow(pid)
+                elif self._source == "pidfd" and known.ended is None:
                     known.name, known.command = procfs.stat(pid).name, procfs.command(pid)
 
-    def _follow(self, tracing: Tracing, pid: int) -> None:
+    def _follow(self, pid: int) -> None:
         """A member that was not born before our eyes, and its threads."""
-        if not self._same_numbers:
+        if self._tracing is not None and not self._same_numbers:
             self._ask_numbers(pid)
             return
         tracked = self._meet(pid, pid)
+        if self._source == "pidfd":
+            return
         new = [tid for tid in procfs.threads(pid) if tid not in tracked.threads]
-        tracing.follow(new)
+        if self._tracing is not None:
+            self._tracing.follow(new)
         for tid in new:
-            self._add_thread(tracked, tid)
+            if self._tracer is None or self._seize(self._tracer, tid):
+                self._add_thread(tracked, tid)
+
+    def _seize(self, tracer: Tracer, thread: int) -> bool:
+        """Whether it is traced now. That somebody cannot be is an error for those who are there first, and later a gap."""
+        try:
+            tracer.follow(thread)
+        except ProcessLookupError:
+            return False
+        except UnavailableError as reason:
+            if not self._ready.is_set():
+                raise
+            self._blind.append(f"what one did that was put in from outside: {reason}")
+        return True
 
     def _ask_numbers(self, pid: int) -> None:
         """Writes each thread's oom_score_adj back to it; `Touched` brings its trace number."""
@@ -438,8 +517,9 @@ class Observer:
         if tracked.ended is None:
             tracked.ended = time.monotonic()
         if happened & select.EPOLLHUP or not procfs.tells_status():
-            tracked.status = procfs.exit_status(pidfd)
-            self._no_status |= tracked.status is None
+            status = procfs.exit_status(pidfd)
+            tracked.status = tracked.told if status is None else status
+            self._no_status |= tracked.status is None and self._connector is None
             self._poll.unregister(pidfd)
             os.close(pidfd)
             del self._by_pidfd[pidfd]
@@ -449,9 +529,9 @@ class Observer:
         else:
             self._poll.modify(pidfd, 0)  # POLLHUP comes unasked; POLLIN would come for ever
 
-    # --- tracepoints ---
+    # --- what the source tells ---
 
-    def _apply(self, events: list[tuple[Event, bool]]) -> None:
+    def _apply(self, events: Iterable[tuple[Event, bool]]) -> None:
         for event, by_member in events:
             match event:
                 case Born():
@@ -464,6 +544,10 @@ class Observer:
                     # of a member's signals there are two copies
                     if by_member or self._member(event.thread, event.time) is None:
                         self._signalled(event)
+                case Delivered():
+                    self._delivered(event)
+                case Leaving():
+                    self._leaving(event)
                 case Touched():
                     self._numbered(event)
                 case Marked():
@@ -481,6 +565,13 @@ class Observer:
         return tracked
 
     def _born(self, event: Born, *, by_member: bool) -> None:
+        known = self._by_number.get(event.child)
+        if known is not None and not event.is_thread:
+            if abs(known.born - event.time) < BORN_WITHIN or (
+                self._tracer is not None and self._member(event.child, event.time) is not None
+            ):
+                return  # a look was faster, or this is the second copy
+            del self._by_number[event.child]  # whoever had that number is gone
         parent = self._member(event.thread, event.time)
         if parent is None:
             if not by_member:
@@ -489,10 +580,7 @@ class Observer:
         if event.is_thread:
             self._add_thread(parent, event.child)
             return
-        known = self._by_number.get(event.child)
-        if known is not None and abs(known.born - event.time) < BORN_WITHIN:
-            return  # a look was faster, or this is the second copy
-        tracked = _Tracked(event.child, event.time, event.name, parent.pid)
+        tracked = _Tracked(event.child, event.time, event.name or parent.name, parent.pid)
         self._processes.append(tracked)
         self._add_thread(tracked, event.child)
         if self._same_numbers:
@@ -506,15 +594,15 @@ class Observer:
             self._next_look = 0.0
             return
         with suppress(OSError):
-            if self._tracing is not None and procfs.namespace(event.child) == self._namespace:
-                self._follow(self._tracing, event.child)
+            if procfs.namespace(event.child) == self._namespace:
+                self._follow(event.child)
 
     def _renamed(self, event: Renamed) -> None:
         tracked = self._by_number.get(event.thread)
         if tracked is None:
             return
         if event.thread == tracked.number:
-            tracked.name = event.name
+            tracked.name = event.name or self._name(tracked)
             self._read_command(tracked)
             self._renames.append((time.monotonic() + EXEC_WITHIN, tracked))
         if event.thread not in tracked.threads:
@@ -522,22 +610,31 @@ class Observer:
             tracked.threads = {event.thread}
             tracked.ended = None
 
+    def _name(self, tracked: _Tracked) -> str:
+        """The connector tells of an exec without the new name."""
+        with suppress(OSError):
+            return procfs.stat(tracked.number).name
+        return tracked.name
+
     def _read_command(self, tracked: _Tracked) -> None:
         with suppress(OSError):
             if tracked.pidfd >= 0 and tracked.pid is not None:
                 tracked.command = procfs.command(tracked.pid) or tracked.command
 
     def _exited(self, event: Exited) -> None:
-        tracked = self._by_number.get(event.thread)
+        tracked = self._member(event.thread, event.time)
         if tracked is None:
             return
         tracked.threads.discard(event.thread)
+        tracked.told = event.status
         if tracked is self._init:
             self._init_exits.append(event.thread)
         if not tracked.threads:
             tracked.ended = event.time
         elif event.thread != tracked.number:
             self._by_number.pop(event.thread)
+        if tracked.ended is not None and tracked.status is None:
+            tracked.status = tracked.told
 
     def _signalled(self, event: Signalled) -> None:
         receiver = self._by_number.get(event.receiver)
@@ -556,6 +653,41 @@ class Observer:
         if tracked is None:
             return Sender.OUTSIDE, event.thread if self._same_numbers else None, event.thread_name
         return (Sender.INIT if tracked is self._init else Sender.MEMBER), tracked.pid, tracked.name
+
+    def _delivered(self, event: Delivered) -> None:
+        receiver = self._by_number.get(event.thread)
+        if receiver is None:
+            return
+        fate = Fate.DELIVERED
+        with suppress(OSError):
+            now, bit = procfs.status(event.thread), 1 << event.number - 1
+            drops = receiver is self._init or event.number in DROPPED
+            if now.ignored & bit or (drops and not now.caught & bit):
+                fate = Fate.IGNORED
+        if event.code > 0 and event.number != signals.CHLD:
+            sender, other = Sender.KERNEL, None
+        elif not event.sender:
+            sender, other = Sender.OUTSIDE, None
+        else:
+            sender = Sender.INIT if event.sender == 1 else Sender.MEMBER
+            other = next((one for one in reversed(self._processes) if one.inside == event.sender), None)
+        name = other.name if other else sender.value
+        received = Signal(event.time, event.number, fate, sender, other.pid if other else None, name)
+        (receiver.children_ended if event.number == signals.CHLD else receiver.signals).append(received)
+
+    def _leaving(self, event: Leaving) -> None:
+        """Once PID 1 is about to go, with its last thread: whoever lives now is killed by the kernel."""
+        if self._by_number.get(event.thread) is not self._init:
+            return
+        self._init_exits.append(event.thread)
+        if not self._init.threads <= set(self._init_exits):
+            return
+        for one in self._processes:
+            with suppress(OSError):
+                if one is self._init or one.ended is not None or one.pid is None or procfs.is_dying(one.pid):
+                    continue
+                kill = Signal(event.time, signals.KILL, Fate.DELIVERED, Sender.NAMESPACE_END, None, "kernel")
+                one.signals.append(kill)
 
     def _numbered(self, event: Touched) -> None:
         """The answer to `_ask_number`. Its first thread stands for the process; the others follow it."""

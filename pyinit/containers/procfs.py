@@ -19,6 +19,12 @@ PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 _INFO_EXIT_CODE = 60
 
+INITIAL_NAMESPACE = 0xEFFFFFFC
+"""Inode of the initial PID namespace: PROC_PID_INIT_INO, linux/nsfs.h."""
+
+_ENDING = 0x4 | 0x400
+"""PF_EXITING, PF_SIGNALED: linux/sched.h."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -55,6 +61,32 @@ def numbers(pid: int) -> list[int]:
         if line.startswith("NSpid:"):
             return [int(word) for word in line.split()[1:]]
     raise ProcessLookupError(f"process {pid} has no NSpid in /proc/{pid}/status: is this Linux 4.1 or later?")
+
+
+def process_of(thread: int) -> int:
+    """The PID of a thread's process."""
+    return _number(thread, "Tgid")
+
+
+def tracer_of(thread: int) -> int:
+    """The thread that traces it; 0: none."""
+    return _number(thread, "TracerPid")
+
+
+def _number(thread: int, name: str) -> int:
+    for line in _read(f"/proc/{thread}/status").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise ProcessLookupError(f"thread {thread} has no {name} in /proc/{thread}/status")
+
+
+def is_dying(pid: int) -> bool:
+    """Whether it is dead, ends, or has a SIGKILL on its way."""
+    state, *fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    if state in "ZX" or int(fields[5]) & _ENDING:
+        return True
+    lines = dict(line.partition(":")[::2] for line in _read(f"/proc/{pid}/status").splitlines())
+    return any(int(lines[name], 16) >> 8 & 1 for name in ("SigPnd", "ShdPnd"))
 
 
 class Status(NamedTuple):

@@ -36,7 +36,8 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no tracepoints, and a user namespace of its own", {"cap_add": ["SYS_PTRACE"]}),
     ("no capabilities", {}),
 )
-"""What the observer is started with, best first. SYS_ADMIN mounts tracefs, SYS_PTRACE reads other users' processes."""
+"""What the observer is started with, best first. SYS_ADMIN mounts tracefs, SYS_PTRACE reads other users' processes; NET_ADMIN,
+with the host's network, is for the process connector."""
 
 START_WITHIN = 30.0
 """Seconds until an observer that was started says hello."""
@@ -80,15 +81,19 @@ class Seen:
 class Agent:
     """The agent in its container. A context manager; thread-safe."""
 
-    def __init__(self, engine: Engine, *, base: str | None = None) -> None:
-        """`base`: an image with Python 3.11 or newer; without it, this interpreter goes along (see `image`). Raises ObserverError."""
+    def __init__(self, engine: Engine, *, base: str | None = None, source: str | None = None) -> None:
+        """`base`: an image with Python 3.11 or newer; without it, this interpreter goes along (see `image`). `source`: the one
+        that each `Observer` is to use. Raises ObserverError.
+        """
         self._engine = engine
+        self._source = source
         self._waiting: dict[int, Future[Any]] = {}
         self._numbers = count(1)
         self._lock = threading.Lock()
         self._gone = ""
         self._log = b""
         self._container: Container | None = None
+        self.hello: dict[str, Any] = {}
         if base is None:
             try:
                 tar, self.command = image.pack()
@@ -122,6 +127,10 @@ class Agent:
                 continue
             self.step = name
             self.refused = tuple(refused)
+            refusal = self.hello["refusals"].get(self._source)
+            if refusal:
+                self._stop()
+                raise ObserverError(f"the source {self._source} is not to be had: {refusal}; leave --source out")
             return self
         raise ObserverError(f"no observer can be started in {self._engine.name}: {'; '.join(dict.fromkeys(refused))}")
 
@@ -176,11 +185,6 @@ class Agent:
             self._container.remove()
             self._container = None
 
-    @property
-    def source(self) -> str:
-        """The best source that it has: `trace` or `pidfd`."""
-        return "pidfd" if self.hello["no_tracing"] else "trace"
-
     def call(self, word: str, timeout: float | None = None, /, **words: object) -> Any:  # noqa: ANN401 - what JSON brings
         """Asks, and waits for the answer at most `timeout` seconds (60 by default). Raises ObserverError with the agent's words."""
         answer: Future[Any] = Future()
@@ -201,7 +205,7 @@ class Agent:
 
     def watch(self, pid: int) -> Watch:
         """Watches the namespace of that PID 1. Raises ObserverError when it cannot."""
-        return Watch(self, pid, self.call("watch", pid=pid))
+        return Watch(self, pid, self.call("watch", pid=pid, source=self._source))
 
     def now(self) -> float:
         """The clock that all times of its accounts are on."""

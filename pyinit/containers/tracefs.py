@@ -21,9 +21,22 @@ import ctypes
 import os
 import re
 import tempfile
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from pyinit.containers.events import (
+    Born,
+    Event,
+    Exited,
+    Lost,
+    Marked,
+    Renamed,
+    Signalled,
+    Touched,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,73 +64,9 @@ SI_KERNEL = 128
 _MNT_DETACH = 2
 _PREFIX = "pyinit-observer-"
 _LONGEST_EVENT = 1024
+_LEFT_AFTER = 60.0
+"""Seconds of age from which an instance whose maker is not there is a leftover."""
 
-
-class UnavailableError(Exception):
-    """No tracepoints to be had; the message says why."""
-
-
-class Born(NamedTuple):
-    """A new process or thread. All numbers in these events are the initial PID namespace's; `thread` is who did it."""
-
-    time: float
-    thread: int
-    child: int
-    name: str
-    is_thread: bool
-
-
-class Renamed(NamedTuple):
-    """A thread got a name, by exec or by its own wish."""
-
-    time: float
-    thread: int
-    name: str
-
-
-class Exited(NamedTuple):
-    """A thread ended."""
-
-    time: float
-    thread: int
-
-
-class Signalled(NamedTuple):
-    """A signal was generated."""
-
-    time: float
-    thread: int
-    thread_name: str
-    receiver: int
-    number: int
-    code: int
-    result: int
-
-
-class Touched(NamedTuple):
-    """Somebody wrote a thread's oom_score_adj."""
-
-    time: float
-    thread: int
-    touched: int
-
-
-class Marked(NamedTuple):
-    """Somebody wrote to this instance's trace_marker."""
-
-    time: float
-    thread: int
-    text: str
-
-
-class Lost(NamedTuple):
-    """The buffer was full: so many events are missing, nobody knows from when."""
-
-    events: int
-    time: float = 0.0
-
-
-Event = Born | Renamed | Exited | Signalled | Touched | Marked | Lost
 
 # `fields` are matched from the right: names may hold anything, even what looks like the next field
 _LINE = re.compile(
@@ -296,9 +245,13 @@ def _open_instances() -> int:
 
 
 def _remove_leftovers(instances: int) -> None:
-    """Instances of observers that were killed: their names say whose they were; one that is still read is busy."""
+    """Instances of observers that were killed: their names say whose they were; one that is still read is busy.
+
+    One that was just made may not be read yet, and its maker may live in a PID namespace that is not to be seen from here.
+    """
     for name in os.listdir(instances):
         pid = name.removeprefix(_PREFIX).partition("-")[0]
         if name.startswith(_PREFIX) and not Path(f"/proc/{pid}").exists():
             with suppress(OSError):
-                os.rmdir(name, dir_fd=instances)
+                if time.time() - os.stat(name, dir_fd=instances).st_mtime > _LEFT_AFTER:
+                    os.rmdir(name, dir_fd=instances)

@@ -18,10 +18,13 @@ from pyinit.ctl.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pyinit.containers.compose import Compose
     from pyinit.containers.engine import Engine
     from pyinit.containers.remote import Agent
+    from pyinit.verify.acts import Stage
     from pyinit.verify.runner import Plan, Run
     from pyinit.verify.settings import Settings
+    from pyinit.verify.subject import Subject
     from pyinit.verify.verdicts import Check
 
 IMPOSSIBLE = 2
@@ -44,11 +47,20 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description=DESCRIPTION,
         epilog=EPILOG,
         allow_abbrev=False,
-        usage="pyinitctl verify [OPTIONS] IMAGE [-- COMMAND...]\n       pyinitctl verify [OPTIONS] --init 'PATH [ARGUMENT...]'",
+        usage="pyinitctl verify [OPTIONS] IMAGE [-- COMMAND...]\n"
+        "       pyinitctl verify [OPTIONS] --compose FILE --service NAME\n"
+        "       pyinitctl verify [OPTIONS] --init 'PATH [ARGUMENT...]'",
     )
     parser.add_argument(
         "image", nargs="?", metavar="IMAGE", help="the image; what follows -- is run instead of its command"
     )
+    parser.add_argument(
+        "--compose",
+        metavar="FILE",
+        help="judge a service of this compose file instead: each of its containers gets a project of its own, with "
+        "the neighbours that it depends on; their ports are not published",
+    )
+    parser.add_argument("--service", metavar="NAME", help="the service")
     parser.add_argument(
         "--init",
         metavar="'PATH [ARGUMENT...]'",
@@ -78,7 +90,16 @@ def _running(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-e", "--env", metavar="NAME[=VALUE]", action="append", help="an environment variable")
     group.add_argument("--env-file", metavar="FILE", help="environment variables, one a line")
     group.add_argument("-v", "--volume", metavar="SOURCE:PATH[:ro]", action="append", help="a volume or a folder")
+    group.add_argument(
+        "--share-volumes",
+        action="store_const",
+        const=True,
+        help="use named volumes themselves; otherwise each container gets a copy of those that it may write to",
+    )
     group.add_argument("--network", metavar="NAME", help="the network")
+    group.add_argument(
+        "-p", "--publish", metavar="[[IP:]PORT:]PORT[/PROTOCOL]", action="append", help="a port that is published"
+    )
     group.add_argument("--user", metavar="USER[:GROUP]", help="the user")
     group.add_argument("--platform", metavar="OS/ARCH", help="the platform")
     group.add_argument("--runtime", metavar="NAME", help="the runtime")
@@ -118,6 +139,12 @@ def _judging(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--config", metavar="FILE", type=Path, help="instead of verify.toml or pyproject.toml in this folder"
     )
+    group.add_argument(
+        "--source",
+        choices=("auto", "trace", "cn_proc", "pidfd", "ptrace"),
+        default="auto",
+        help="what the observer sees with: auto is the first of trace, cn_proc and pidfd that is to be had; ptrace disturbs",
+    )
     group.add_argument("--list-checks", action="store_true", help="print all checks, and end")
 
 
@@ -125,7 +152,13 @@ def _reporting(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--json", metavar="FILE", type=Path, help="write everything as JSON (- is stdout)")
     group.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit's XML")
     group.add_argument("--markdown", metavar="FILE", type=Path, help="write Markdown, for a CI job's summary")
-    group.add_argument("--jobs", metavar="N", type=int, help="how many containers at once (3)")
+    group.add_argument(
+        "--jobs",
+        metavar="N",
+        type=int,
+        help="how many containers at once (3); one where two would be in each other's way: -p, --network host, "
+        "--share-volumes, a folder that may be written to",
+    )
     group.add_argument("--keep", action="store_true", help="leave the containers where they are")
     group.add_argument(
         "--clean", action="store_true", help="remove what killed runs have left on this machine, and end"
@@ -207,11 +240,17 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
     """One image."""
     from rich.console import Console  # noqa: PLC0415 - an extra
 
+    from pyinit.containers.compose import Compose  # noqa: PLC0415
     from pyinit.containers.remote import Agent  # noqa: PLC0415
     from pyinit.verify import report, runner, settings  # noqa: PLC0415
 
-    if bool(options.image) == (options.init is not None):
-        raise CommandError("verify: which image, or which --init? pyinitctl verify IMAGE [-- COMMAND...]", IMPOSSIBLE)
+    if [bool(options.image), options.compose is not None, options.init is not None].count(True) != 1:
+        raise CommandError(
+            "verify: which image, or which --compose, or which --init? One of them: pyinitctl verify IMAGE [-- COMMAND...]",
+            IMPOSSIBLE,
+        )
+    if (options.compose is None) != (options.service is None):
+        raise CommandError("verify: --compose FILE and --service NAME belong together", IMPOSSIBLE)
     said = settings.load(options.config, Path.cwd())
     _merge(options, said)
     plan = _plan(options, said)
@@ -224,12 +263,18 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
             if not errors.is_terminal:
                 errors.print(f"{done} of {of}: {what}")
 
-        with Agent(engine, base=options.observer_image) as agent:
+        source = None if options.source == "auto" else options.source
+        with Agent(engine, base=options.observer_image, source=source) as agent, Compose() as compose:
+            about = {"engine": engine.name, "observer": agent.step, "kernel": str(agent.hello["kernel"])}
             if options.init is None:
-                came = runner.run(_stage(engine, agent, options), plan, tell)
+                stage = _stage(engine, agent, compose, options)
+                if options.compose is not None:
+                    about["service"] = f"{options.service} of {options.compose}"
+                if stage.subject.alone:
+                    about["one at a time"] = stage.subject.alone
+                came = runner.run(stage, plan, tell)
             else:
                 came = _judge_init(engine, agent, plan, tell, options)
-            about = {"engine": engine.name, "observer": agent.step, "kernel": str(agent.hello["kernel"])}
     _write(options, came, about)
     if str(options.json) != "-":
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -256,19 +301,16 @@ def _judge_init(
     )
 
 
-def _stage(engine: Engine, agent: Agent, options: argparse.Namespace) -> Any:  # noqa: ANN401 - imported where it is made
+def _stage(engine: Engine, agent: Agent, compose: Compose, options: argparse.Namespace) -> Stage:
     from pyinit.verify.acts import Stage  # noqa: PLC0415 - an extra
     from pyinit.verify.ready import Readiness  # noqa: PLC0415
-    from pyinit.verify.subject import ImageSubject, image_of  # noqa: PLC0415
 
-    arguments = tuple(options.after or options.command or ()) or None
     if engine.info.get("OSType", "linux") != "linux":
         raise CommandError(f"verify: the engine runs {engine.info['OSType']} containers, not Linux", IMPOSSIBLE)
-    run_options, words = _run_options(options)
-    image = image_of(engine, options.image, run_options, arguments, options.pull)
-    grace = 10 if options.timeout is None else options.timeout
-    if grace < 1:
-        raise CommandError(f"verify: --timeout {grace}: a stop needs a grace period of a second or more", IMPOSSIBLE)
+    if options.timeout is not None and options.timeout < 1:
+        raise CommandError(
+            f"verify: --timeout {options.timeout}: a stop needs a grace period of a second or more", IMPOSSIBLE
+        )
     readiness = Readiness(
         options.ready_log or "",
         options.ready_tcp or 0,
@@ -282,7 +324,35 @@ def _stage(engine: Engine, agent: Agent, options: argparse.Namespace) -> Any:  #
         "require": tuple(options.require or ()),
         "thorough": bool(options.thorough),
     }
-    return Stage(engine, agent, ImageSubject(image, grace, arguments, run_options, words), readiness, judging)
+    return Stage(engine, agent, _subject(engine, agent, compose, options), readiness, judging)
+
+
+def _subject(engine: Engine, agent: Agent, compose: Compose, options: argparse.Namespace) -> Subject:
+    from pyinit.verify import composed  # noqa: PLC0415 - an extra
+    from pyinit.verify.subject import ImageSubject, image_of  # noqa: PLC0415
+
+    arguments = tuple(options.after or options.command or ()) or None
+    run_options, words = _run_options(options)
+    if options.compose is not None:
+        if words or arguments:
+            raise CommandError(
+                f"verify: {(*words, 'the command')[0]} is said in {options.compose}, where --compose is given: leave it out",
+                IMPOSSIBLE,
+            )
+        return composed.subject(
+            engine,
+            compose,
+            options.compose,
+            options.service,
+            grace=options.timeout,
+            pull=options.pull,
+            agent=(agent.image, tuple(agent.command)),
+            shares=bool(options.share_volumes),
+        )
+    image = image_of(engine, options.image, run_options, arguments, options.pull)
+    grace = 10 if options.timeout is None else options.timeout
+    copier = ("", ()) if options.share_volumes else (agent.image, tuple(agent.command))
+    return ImageSubject(image, grace, arguments, run_options, words, *copier)
 
 
 def _merge(options: argparse.Namespace, said: Settings) -> None:
@@ -354,6 +424,7 @@ def _run_options(options: argparse.Namespace) -> tuple[Mapping[str, Any], tuple[
     environment = _environment(options)
     take("-e", "environment", environment)
     take("-v", "volumes", [_absolute(volume) for volume in options.volume or []])
+    take("-p", "ports", options.publish, _ports)
     take("--network", "network_mode", options.network)
     take("--user", "user", options.user)
     take("--platform", "platform", options.platform)
@@ -388,6 +459,20 @@ def _absolute(volume: str) -> str:
     if not colon:
         raise CommandError(f"verify: -v {volume}: write SOURCE:PATH", IMPOSSIBLE)
     return f"{Path(source).resolve() if source.startswith(('.', '/', '~')) else source}:{rest}"
+
+
+def _ports(words: Sequence[str]) -> Mapping[str, Any]:
+    from docker.utils.ports import build_port_bindings, split_port  # noqa: PLC0415 - an extra
+
+    for word in words:
+        try:
+            split_port(word)
+        except ValueError as error:
+            raise CommandError(
+                f"verify: -p {word}: {error}: write PORT, PORT:PORT or IP:PORT:PORT, with /udp where it is not TCP",
+                IMPOSSIBLE,
+            ) from None
+    return build_port_bindings(list(words))
 
 
 def _ulimit(word: str) -> dict[str, object]:

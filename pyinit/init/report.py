@@ -61,12 +61,13 @@ def timestamp() -> str:
 class Report:
     """Where lines go. `dropped` counts those that could not be written."""
 
-    __slots__ = ("dropped", "fd", "is_json", "verbosity")
+    __slots__ = ("dropped", "fd", "is_json", "is_stuck", "verbosity")
 
     def __init__(self, verbosity: int = WARNINGS, is_json: bool = False) -> None:
         self.verbosity = verbosity
         self.is_json = is_json
         self.dropped = 0
+        self.is_stuck = False
         self.fd = _own_terminal()
 
     def say(self, level: int, event: str, text: str, **fields: "Value") -> None:
@@ -74,8 +75,26 @@ class Report:
         if level > self.verbosity:
             return
         line = self._json(event, text, fields) if self.is_json else f"pyinit: {text}\n".encode()
-        if not write(line if len(line) <= LIMIT else line[: LIMIT - 4] + b"...\n", self.fd):
+        if not self._write(line if len(line) <= LIMIT else line[: LIMIT - 4] + b"...\n"):
             self.dropped += 1
+
+    def _write(self, line: bytes) -> bool:
+        """Write it, on a terminal with a little patience.
+
+        A terminal also says no while another process's write to it is under way, which is over in no time (tty_write_lock() in
+        drivers/tty/tty_io.c). One whose reader does not read says no for long, and is not waited for again before a line has gone out.
+        """
+        written = write(line, self.fd)
+        if written < 0 and not self.is_stuck and posix.isatty(self.fd):
+            poll = select.poll()
+            poll.register(self.fd, select.POLLOUT)
+            tries = 20
+            while written < 0 and tries:
+                poll.poll(1)
+                written = write(line, self.fd)
+                tries -= 1
+        self.is_stuck = written != len(line)
+        return not self.is_stuck
 
     def _json(self, event: str, text: str, fields: "dict[str, Value]") -> bytes:
         """A whole JSON object however long the fields are: lists and the text are shortened, the rest is there."""
@@ -111,28 +130,28 @@ def _own_terminal() -> int:
         return STDERR  # another user's terminal, or no /proc
 
 
-def write(line: bytes, fd: int = STDERR) -> bool:
-    """Write a line without ever waiting for its reader. False when it was dropped."""
+def write(line: bytes, fd: int = STDERR) -> int:
+    """Write a line without ever waiting for its reader. How many bytes went out; -1: none, now."""
     try:
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
         # a pipe is writable when PIPE_BUF bytes fit. Asked first: gVisor takes RWF_NOWAIT and blocks all the same
         if not any(events & select.POLLOUT for _, events in poll.poll(0)):
-            return False
+            return -1
         try:
             # the program writes to the same pipe: it may be full by now. The offset -1 is the current position (pwritev2(2))
-            return posix.pwritev(fd, (line,), -1, posix.RWF_NOWAIT) == len(line)
+            return posix.pwritev(fd, (line,), -1, posix.RWF_NOWAIT)
         except BrokenPipeError:
             raise
         except BlockingIOError:
             if posix.fstat(fd).st_mode & FILE_TYPE != REGULAR:
-                return False
-            return posix.write(fd, line) == len(line)  # a file system that would rather not say NOWAIT
+                return -1
+            return posix.write(fd, line)  # a file system that would rather not say NOWAIT
         except (OSError, AttributeError):  # not on a terminal, an old kernel, or a libc without pwritev2
-            return posix.write(fd, line) == len(line)
+            return posix.write(fd, line)
     except OSError as error:
         _forget(error)
-        return False
+        return -1
 
 
 def _forget(error: OSError) -> None:

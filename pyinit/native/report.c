@@ -46,21 +46,37 @@ static bool is_regular(int fd) {
     return fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
 }
 
-bool write_line(const char *text, size_t length, int fd) {
+/* How many bytes went out; -1: none, now. */
+static ssize_t try_line(const char *text, size_t length, int fd) {
     struct pollfd wanted = {.fd = fd, .events = POLLOUT};
     /* a pipe is writable when PIPE_BUF bytes fit. Asked first: gVisor takes RWF_NOWAIT and blocks all the same */
     if (poll(&wanted, 1, 0) != 1 || !(wanted.revents & POLLOUT))
-        return false;
+        return -1;
     struct iovec part = {.iov_base = (void *)(uintptr_t)text, .iov_len = length};
     /* the program writes to the same pipe: it may be full by now. The offset -1 is the current position (pwritev2(2)) */
     ssize_t written = syscall(SYS_pwritev2, fd, &part, 1L, -1L, -1L, (long)RWF_NOWAIT);
     if (written < 0 && errno == EAGAIN && !is_regular(fd))
-        return false;
+        return -1;
     if (written < 0 && errno != EPIPE)
         written = write(fd, text, length); /* not on a terminal, an old kernel, or a file system that says no to NOWAIT */
     if (written < 0)
         forget(errno);
-    return written == (ssize_t)length;
+    return written;
+}
+
+/* A terminal also says no while another process's write to it is under way, which is over in no time (tty_write_lock() in
+ * drivers/tty/tty_io.c). One whose reader does not read says no for long, and is not waited for again before a line has gone out. */
+bool write_line(const char *text, size_t length, int fd) {
+    static bool is_stuck;
+    struct pollfd wanted = {.fd = fd, .events = POLLOUT};
+    ssize_t written = try_line(text, length, fd);
+    if (written < 0 && !is_stuck && is_terminal(fd))
+        for (int tries = 20; written < 0 && tries > 0; tries--) {
+            poll(&wanted, 1, 1);
+            written = try_line(text, length, fd);
+        }
+    is_stuck = written != (ssize_t)length;
+    return !is_stuck;
 }
 
 /* --- lists of texts --- */

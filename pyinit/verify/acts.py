@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from pyinit.containers.engine import Container, Engine
     from pyinit.containers.remote import Agent, Seen, Watch
 
-OPENSHIFT_USER = "1000640000:0"
-"""A user that no image knows, in the group root: what OpenShift runs containers as."""
+OPENSHIFT_USER = "54321:0"
+"""A user that no image knows, in the group root, as OpenShift runs containers. Its own are above 1,000,000,000, which engines that remap
+users (userns-remap, rootless: 65,536 of them) cannot give."""
 
 EARLY = (0.0, 0.005, 0.05, 0.2)
 """Seconds after the start at which a stop signal is tried."""
@@ -44,6 +45,10 @@ REAP_WITHIN = 2.0
 
 END_WITHIN = 30.0
 """Seconds that the engine may take, after its own SIGKILL, to say that a container is gone."""
+
+
+NEAR_DEADLINE = 0.95
+"""The share of the grace period after which a SIGKILL to PID 1 is the engine's."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +154,9 @@ def stop_it(stage: Stage, target: Started, then: Callable[[], None] | None = Non
         ready=target.ready,
     )
     if watch is None:
-        return replace(stop, forced=status == 128 + signals.KILL and seconds >= 0.95 * grace)
+        return replace(stop, forced=status == 128 + signals.KILL and seconds >= NEAR_DEADLINE * grace)
     watch.wait(END_WITHIN)
-    account = watch.account()
+    account = replace(watch.account(), deadline=began + NEAR_DEADLINE * grace)
     number = stage.subject.image.stop_signal
     shown = timeline.of(account, stage.subject.image.name, stop_signal=number, stopped=began, outside="the engine")
     first = next(bar for bar in shown.bars if bar.inside == 1)
@@ -159,7 +164,7 @@ def stop_it(stage: Stage, target: Started, then: Callable[[], None] | None = Non
     return replace(
         stop,
         seconds=first.ended if first.ended is not None else seconds,
-        forced=how is How.KILLED_FROM_OUTSIDE or (how is How.KILLED and seconds >= 0.95 * grace),
+        forced=how is How.KILLED_FROM_OUTSIDE,
         account=account,
         timeline=shown,
     )
@@ -195,8 +200,9 @@ def straight(stage: Stage) -> Act:
             "straight",
             reproduce(stage, f"docker exec c kill -{signals.name_of(stage.subject.image.stop_signal)[3:]} PID"),
             seen={
-                "asked": [(seen.inside, seen.name) for seen in asked],
-                "ended": [(seen.inside, seen.name) for seen in asked if seen not in still],
+                # by name and command line: how PIDs are numbered depends on how many threads the runtime had
+                "asked": [(seen.name, seen.command) for seen in asked],
+                "went_on": [(seen.name, seen.command) for seen in still],
             },
         )
 
@@ -418,7 +424,7 @@ def _helper_container(stage: Stage, target: Started, word: str, *arguments: str,
     if stage.agent is None or target.watch is None:
         raise ImpossibleError("nothing of it can be seen, so nothing is put beside it")
     shared = f"container:{target.container.id}"
-    where = {"network_mode": shared} if network else {"pid_mode": shared, "network_mode": "none"}
+    where: dict[str, Any] = {"network_mode": shared} if network else {"pid_mode": shared, "network_mode": "none"}
     try:
         return stage.engine.create(
             stage.agent.image,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyinit.containers.timeline import Timeline
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "mksh", "fish"})
+INTERPRETERS = ("python", "pypy", "node", "bun", "deno", "ruby", "perl", "php", "java")
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ class Stop:
 
     @property
     def source(self) -> str:
-        """Of the account: `trace`, `pidfd` or `outcome`."""
+        """Of the account: `trace`, `cn_proc`, `pidfd`, `ptrace`; `outcome` where there is none."""
         return self.account.source if self.account else "outcome"
 
     @property
     def sees_signals(self) -> bool:
-        """Whether every signal is in the account."""
+        """Whether every signal is in the account. (ptrace misses those that sigwait takes.)"""
         return self.account is not None and self.account.source == "trace"
 
     @property
@@ -166,3 +167,13 @@ def is_shell(seen: Seen) -> bool:
     if program == "busybox":
         return seen.name in SHELLS
     return program.lstrip("-") in SHELLS
+
+
+def is_copy_of(seen: Seen, first: Seen) -> bool:
+    """Whether it looks like a fork of `first` that executed nothing: one program with processes of its own (PostgreSQL, httpd).
+
+    Of an interpreter the command line has to be the same, too; other programs write their part in it (`postgres: checkpointer`).
+    """
+    if not seen.program or seen.program != first.program:
+        return False
+    return seen.command == first.command or not seen.program.startswith(INTERPRETERS)

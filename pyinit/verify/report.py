@@ -99,9 +99,16 @@ def _head(run: Run, about: Mapping[str, str]) -> Text:
         [
             Text.assemble((run.case.image.name, "bold"), ("  " + " ".join(run.case.image.command)[:100], "")),
             Text("  ".join(f"{name}: {value}" for name, value in words.items() if value), "dim"),
+            *(Text(f"not seen: {gap}", "dim") for gap in _unseen(run)),
             Text(""),
         ]
     )
+
+
+def _unseen(run: Run) -> Sequence[str]:
+    """What the observer could not see of the plain stop, and why."""
+    account = run.case.plain.account if run.case.plain else None
+    return account.blind if account else ()
 
 
 def _table(results: Sequence[Result], width: int) -> Table:
@@ -178,6 +185,7 @@ def as_json(run: Run, about: Mapping[str, str], *, strict: bool) -> dict[str, An
         "about": dict(about),
         "ready": run.ready,
         "source": run.source,
+        "unseen": list(_unseen(run)),
         "summary": {verdict.value: numbers[verdict] for verdict in Verdict},
         "status": run.status(strict=strict),
         "verdict": verdict_on(run, strict=strict),
@@ -282,6 +290,8 @@ def _markdown(run: Run, about: Mapping[str, str], *, strict: bool) -> Iterator[s
     yield ""
     words = {**about, "ready": run.ready, "source": run.source}
     yield f"{counted(run.results)}. " + ", ".join(f"{name}: {value}" for name, value in words.items() if value) + "."
+    for gap in _unseen(run):
+        yield f"Not seen: {_cell(gap)}."
     yield ""
     yield "| | check | | what was seen |"
     yield "|---|---|---|---|"

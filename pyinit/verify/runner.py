@@ -18,7 +18,7 @@ from pyinit.verify.verdicts import Check, Finding, Result, Source, Verdict, skip
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pyinit.verify.evidence import Act, Case
+    from pyinit.verify.evidence import Act, Case, Stop
 
 NEAR = 0.2
 """The share of the grace period that, where less is left of it, has a stop done once more before it is judged."""
@@ -96,15 +96,15 @@ def side_by_side(
 ) -> dict[str, Act]:
     """Does these acts, at most `jobs` at once; tells of each that has ended, as one more than those before."""
     acts = {}
-    with ThreadPoolExecutor(jobs, thread_name_prefix="act") as pool:
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="act")
+    try:
         begun = {pool.submit(do, name): name for name in names}
-        try:
-            for number, future in enumerate(as_completed(begun), 2):
-                acts[begun[future]] = future.result()
-                tell(begun[future], number, len(names) + 1)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for number, future in enumerate(as_completed(begun), 2):
+            acts[begun[future]] = future.result()
+            tell(begun[future], number, len(names) + 1)
+    finally:
+        # those under way are not waited for when this is interrupted: they end when their containers are removed, which comes next
+        pool.shutdown(wait=False, cancel_futures=True)
     return acts
 
 
@@ -140,9 +140,24 @@ def _finding(case: Case, check: Check) -> Finding:
         if patient is not None and not patient.forced:
             return skipped("because it was not ready when it was asked to stop: see SG-01")
         return skipped("because SG-01 failed: it does not stop cleanly")
-    if plain is not None and check.source is Source.PROCESSES and plain.account is None:
-        return skipped("needs a view of its processes, and there is none in this runtime")
+    for stop in (plain, case.act(check.act).stop):
+        unknown = stop and unknowable(check.source, stop)
+        if unknown:
+            return skipped(unknown)
     return check.judge(case)
+
+
+def unknowable(source: Source, stop: Stop) -> str:
+    """Why the view of that stop is not what a check with that source judges; empty: it is."""
+    if source is Source.OUTCOME:
+        return ""
+    if stop.account is None:
+        return "needs a view of its processes, and there is none in this runtime"
+    if source is Source.SIGNALS and not stop.sees_signals:
+        return f"needs the source trace, which shows signals; there is only {stop.source}"
+    if stop.account.lost:
+        return f"the observer's account is not complete: {stop.account.lost} events or more were lost ({stop.source})"
+    return ""
 
 
 def is_failure(result: Result) -> bool:

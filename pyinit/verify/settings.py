@@ -43,6 +43,8 @@ KEYS: Mapping[str, type | tuple[type, ...]] = {
     "env": list,
     "env-file": str,
     "volume": list,
+    "share-volumes": bool,
+    "publish": list,
     "network": str,
     "user": str,
     "tmpfs": list,

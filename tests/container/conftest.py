@@ -27,6 +27,7 @@ import pytest
 from support import engines
 from support.containers import LABEL, Container, Run, left_behind, remove
 from support.terminal import OpenTerminal, Terminal
+from support.verifying import Ctl, Done, begin
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
@@ -313,6 +314,22 @@ def terminal(
     for name in names:
         with contextlib.suppress(docker.errors.NotFound):
             remove(client.containers.get(name))
+
+
+@pytest.fixture
+def ctl(tmp_path: Path) -> Ctl:
+    """Runs `pyinitctl verify` in an empty folder."""
+
+    def run(*words: str, **environment: str) -> Done:
+        with begin(tmp_path, words, environment) as tool:
+            try:
+                said = tool.communicate(timeout=110)
+            except subprocess.TimeoutExpired:
+                tool.terminate()  # so that it removes what it has made
+                raise
+        return Done(tool.pid, tool.returncode, *said)
+
+    return run
 
 
 # --- composed neighbours (pytest-docker) ---

@@ -3,9 +3,14 @@
 What stands below the line of dashes in peers.md is written by hand, and kept.
 """
 
+import io
 import shutil
+import subprocess
 import sys
+import tarfile
 from pathlib import Path
+
+import docker
 
 from pyinit.containers.engine import Engine
 from pyinit.containers.remote import Agent
@@ -19,6 +24,49 @@ BASE = "pyinit-base:python"
 GRACE = 4
 LINE = "\n---\n"
 WRAPPER = '"$@"; exit $?'
+ADAPTERS = {
+    # a supervisor takes a file rather than a command: one program, and nothing that hides how it ended
+    "supervisord": (
+        "servers",
+        """#!/usr/bin/python3
+import os, shlex, sys
+command = shlex.join(sys.argv[1:]).replace("%", "%%")
+with open("/tmp/supervisord.conf", "w") as file:
+    file.write("[supervisord]\\nnodaemon=true\\nuser=root\\nlogfile=/dev/null\\nlogfile_maxbytes=0\\npidfile=/tmp/supervisord.pid\\n")
+    file.write(f"[program:it]\\ncommand={command}\\nautorestart=false\\nstartsecs=0\\n")
+    for stream in ("stdout", "stderr"):
+        file.write(f"{stream}_logfile=/dev/{stream}\\n{stream}_logfile_maxbytes=0\\n")
+os.execvp("supervisord", ["supervisord", "-c", "/tmp/supervisord.conf"])
+""",
+    ),
+    "pm2-runtime": (
+        "pm2",
+        """#!/bin/sh
+program=$1
+shift
+exec pm2-runtime start "$program" --interpreter none --no-autorestart -- "$@"
+""",
+    ),
+}
+ADAPTER = "/usr/local/bin/adapter"
+
+
+def adapted(name: str) -> Init:
+    """A supervisor as an init: an image with it, and a script that makes one program of the words behind it."""
+    base, script = ADAPTERS[name]
+    command = [str(HERE.parents[1] / "docker" / "base"), base]
+    image = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as tar:
+        text = f"FROM {image}\nCOPY adapter {ADAPTER}\nRUN chmod 755 {ADAPTER}\n"
+        for member, content in (("Dockerfile", text), ("adapter", script)):
+            header = tarfile.TarInfo(member)
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content.encode()))
+    context.seek(0)
+    tag = f"pyinit-peer:{name}"
+    docker.from_env().images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
+    return Init((ADAPTER,), tag, name=name)
 
 
 def inits() -> list[Init]:
@@ -26,9 +74,14 @@ def inits() -> list[Init]:
     pyinit = str(Path(sys.executable).parent / "pyinit")
     options = ("--grace", "3600ms", "--termination-log", "/dev/termination-log", "--")
     found = [Init((pyinit, *options), name="pyinit, configured")]
-    names = ("tini", "dumb-init", "catatonit", "docker-init")
-    found += [Init((path, "--"), name=name) for name in names if (path := shutil.which(name))]
+    peers = (("tini",), ("tini", "-g"), ("dumb-init",), ("catatonit",), ("docker-init",))
+    found += [
+        Init((path, *options, "--"), name=" ".join((name, *options)))
+        for name, *options in peers
+        if (path := shutil.which(name))
+    ]
     found += [Init((shell, "-c", WRAPPER, shell), BASE, name=f"{shell} -c") for shell in ("sh", "bash")]
+    found += [adapted(name) for name in ADAPTERS]
     found.append(Init((), name="nothing"))
     return found
 

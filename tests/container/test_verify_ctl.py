@@ -8,64 +8,26 @@ import signal
 import socket
 import socketserver
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
+from pyinit.verify.acts import OPENSHIFT_USER
+from support.verifying import DEAF, GOOD, Ctl, begin, made_by
 from support.waiting import until
 
-Ctl = Callable[..., subprocess.CompletedProcess[str]]
-
-CTL = (sys.executable, "-m", "pyinit.ctl", "verify")
-GOOD = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print('ready', flush=True)\nwhile True: signal.pause()"
 QUICK = ("--network", "none", "--ready-log", "^ready$", "--timeout", "3", "--check", "SG-01", "--check", "EX-06")
-
-
-def of(client: docker.DockerClient, pid: int) -> list[str]:
-    """The containers and images that the tool with this PID has made and not removed."""
-    only = {"label": f"pyinit.pid={pid}"}
-    return [row["Id"] for row in [*client.api.containers(all=True, filters=only), *client.api.images(filters=only)]]
-
-
-@pytest.fixture
-def ctl(tmp_path: Path) -> Ctl:
-    """Runs it in an empty folder."""
-
-    def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*CTL, *words],
-            cwd=tmp_path,
-            env={**os.environ, "NO_COLOR": "1", **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
-
-    return run
+HELD_UP = ("--network", "none", "--timeout", "60", "--", "python3", "-c", DEAF)
 
 
 @pytest.fixture
 def begun(base: str, tmp_path: Path, client: docker.DockerClient) -> Iterator[subprocess.Popen[str]]:
     """A run that is in the middle of it: its target ignores the stop signal for longer than the test takes."""
-    command = [
-        *CTL,
-        base,
-        "--network",
-        "none",
-        "--timeout",
-        "60",
-        "--",
-        "python3",
-        "-c",
-        GOOD.replace("sys.exit(0)", "0"),
-    ]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tool:
-        until(lambda: len(of(client, tool.pid)) >= 3, 60, "observer, image and target")
+    with begin(tmp_path, [base, *HELD_UP]) as tool:
+        until(lambda: len(made_by(client, tool.pid)) >= 3, 60, "observer, image and target")
         yield tool
         if tool.poll() is None:
             tool.kill()
@@ -83,6 +45,16 @@ def test_a_good_one(ctl: Ctl, base: str, tmp_path: Path) -> None:
     assert found["ready"] == "--ready-log"
     assert 'tests="2" failures="0"' in (tmp_path / "r.xml").read_text()
     assert "it stops as it should" in (tmp_path / "r.md").read_text()
+
+
+def test_a_source_by_name(ctl: Ctl, base: str, tmp_path: Path) -> None:
+    """--source takes that one, which the report names; one that there is not is a matter of usage."""
+    done = ctl(base, *QUICK, "--source", "pidfd", "--json", "r.json", "--", "python3", "-c", GOOD)
+    assert (done.returncode, json.loads((tmp_path / "r.json").read_text())["source"]) == (0, "pidfd"), done.stderr
+    done = ctl(base, "--source", "strace")
+    assert (done.returncode, "choose from 'auto', 'trace', 'cn_proc', 'pidfd', 'ptrace'" in done.stderr) == (2, True), (
+        done.stderr
+    )
 
 
 def test_a_bad_one_and_its_baseline(ctl: Ctl, base: str) -> None:
@@ -130,7 +102,12 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
         (("BASE", "--jobs", "0"), "--jobs 0"),
         (("BASE", "--baseline", "no-such-file"), "the baseline no-such-file cannot be read"),
         (("BASE", "--config", "no-such-file"), "there is no file no-such-file"),
-        ((), "which image, or which --init?"),
+        (("BASE", "-p", "http"), "-p http: Invalid port"),
+        (("BASE", "-p", "1.2.3.4:70000:80", "--network", "bridge", "--", "sleep", "60"), "70000"),
+        (("BASE", "-v", "not/a/name:/data", "--", "sleep", "60"), "not/a/name"),
+        ((), "which image, or which --compose, or which --init?"),
+        (("BASE", "--compose", "compose.yaml"), "which image, or which --compose, or which --init?"),
+        (("BASE", "--service", "web"), "--compose FILE and --service NAME belong together"),
         (("--init", "/no/such/init"), "/no/such/init is no file that can be executed"),
     ],
 )
@@ -138,9 +115,8 @@ def test_what_cannot_be_done(ctl: Ctl, base: str, words: tuple[str, ...], said: 
     """One line, exit status 2, no traceback."""
     quiet = () if "--network" in words else ("--network", "none")
     done = ctl(*quiet, *(base if word == "BASE" else word for word in words))
-    lines = [line for line in done.stderr.splitlines() if not line[:1].isdigit()]
-    assert (done.returncode, len(lines), said in lines[-1]) == (2, 1, True), done.stderr
-    assert lines[0].startswith("pyinitctl: verify: ")
+    assert (done.returncode, said in done.complaint) == (2, True), done.stderr
+    assert done.complaint.startswith("pyinitctl: verify: ")
     assert done.stdout == ""
 
 
@@ -196,28 +172,15 @@ def test_engine_that_goes_away(base: str, client: docker.DockerClient, tmp_path:
     """One line, exit status 2; what could not be removed any more is removed by --clean."""
     proxy = Proxy(tmp_path / "engine.sock")
     threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    command = [
-        *CTL,
-        base,
-        "--network",
-        "none",
-        "--timeout",
-        "60",
-        "--",
-        "python3",
-        "-c",
-        GOOD.replace("sys.exit(0)", "0"),
-    ]
-    environment = {**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/engine.sock"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True) as tool:
-        until(lambda: len(of(client, tool.pid)) >= 3, 60, "observer, image and target")
+    with begin(tmp_path, [base, *HELD_UP], {"DOCKER_HOST": f"unix://{tmp_path}/engine.sock"}) as tool:
+        until(lambda: len(made_by(client, tool.pid)) >= 3, 60, "observer, image and target")
         proxy.go_away()
         _, said = tool.communicate(timeout=60)
     lines = [line for line in said.splitlines() if not line[:1].isdigit()]
     assert (tool.returncode, len(lines)) == (2, 1), said
     assert lines[0].startswith("pyinitctl: verify: ")
     assert ctl("--clean").returncode == 0
-    assert of(client, tool.pid) == []
+    assert made_by(client, tool.pid) == []
 
 
 def test_list_of_checks(ctl: Ctl) -> None:
@@ -231,7 +194,26 @@ def test_ended_in_the_middle(begun: subprocess.Popen[str], client: docker.Docker
     """SIGTERM: whatever it had made is removed before it ends."""
     begun.send_signal(signal.SIGTERM)
     assert begun.wait(60) == 128 + signal.SIGTERM
-    assert of(client, begun.pid) == []
+    assert made_by(client, begun.pid) == []
+
+
+def test_ended_while_acts_are_side_by_side(base: str, client: docker.DockerClient, tmp_path: Path) -> None:
+    """SIGTERM: what goes on in threads is not waited for, and removed all the same."""
+    particular = f"import os, signal, sys\nif os.getuid(): exec({DEAF!r})\nelse: exec({GOOD!r})"  # deaf in ST-04 alone
+    words = ("--network", "none", "--ready-log", "^ready$", "--timeout", "100", "--check", "ST-04")
+    with begin(tmp_path, [base, *words, "--", "python3", "-c", particular]) as tool:
+        only: dict[str, str | list[str] | bool] = {"label": f"pyinit.pid={tool.pid}"}
+        until(
+            lambda: [
+                one for one in client.containers.list(filters=only) if one.attrs["Config"]["User"] == OPENSHIFT_USER
+            ],
+            60,
+            "the container of ST-04",
+        )
+        tool.send_signal(signal.SIGTERM)
+        tool.communicate(timeout=50)
+    assert tool.returncode == 128 + signal.SIGTERM
+    assert made_by(client, tool.pid) == []
 
 
 def test_killed_in_the_middle(begun: subprocess.Popen[str], ctl: Ctl, client: docker.DockerClient) -> None:
@@ -244,8 +226,146 @@ def test_killed_in_the_middle(begun: subprocess.Popen[str], ctl: Ctl, client: do
         20,
         "the observer's end",
     )
-    left = of(client, begun.pid)
+    left = made_by(client, begun.pid)
     assert left
     done = ctl("--clean")
     assert (done.returncode, done.stdout.count("removed ")) == (0, len(left)), done.stdout + done.stderr
-    assert of(client, begun.pid) == []
+    assert made_by(client, begun.pid) == []
+
+
+# --- volumes and ports ---
+
+COUNTS = (
+    """
+import os, signal, sys
+found = os.stat("/data/runs")
+if (found.st_uid, found.st_mode & 0o777) != (1234, 0o640): sys.exit("not as it was")
+with open("/data/runs", "r+") as runs:
+    if runs.read() != "": sys.exit("not fresh")
+    runs.write("run\\n")
+"""
+    + GOOD
+)
+
+ONE_BY_ONE = ("--check", "SG-01", "--check", "GR-02", "--check", "SG-07", "--json", "r.json")
+"""Three containers, two of which would run at the same time."""
+
+
+@pytest.fixture
+def volume(client: docker.DockerClient, base: str) -> Iterator[str]:
+    """The name of a volume, with an empty file of somebody's in it."""
+    made = client.volumes.create(f"pyinit-test-{os.urandom(6).hex()}")
+    make = "touch /data/runs && chown 1234:1234 /data/runs && chmod 640 /data/runs"
+    client.containers.run(
+        base, ["sh", "-c", make], volumes=[f"{made.name}:/data"], network_mode="none", remove=True, entrypoint=[""]
+    )
+    yield str(made.name)
+    made.remove()
+
+
+def runs_in(client: docker.DockerClient, base: str, volume: str) -> int:
+    """How many containers have written to it."""
+    output: bytes = client.containers.run(
+        base,
+        ["cat", "/data/runs"],
+        volumes=[f"{volume}:/data:ro"],
+        network_mode="none",
+        remove=True,
+        entrypoint=[""],
+    )
+    return output.count(b"run\n")
+
+
+def about(folder: Path) -> str:
+    """Why it went one by one, as the JSON report says it."""
+    found: str = json.loads((folder / "r.json").read_text())["about"].get("one at a time", "")
+    return found
+
+
+def test_named_volumes_are_copied(
+    ctl: Ctl, base: str, client: docker.DockerClient, volume: str, tmp_path: Path
+) -> None:
+    """Each container finds what the volume had before the run, owner and rights included; the volume itself is not touched."""
+    words = (*QUICK[:4], *ONE_BY_ONE, "-v", f"{volume}:/data", "--", "python3", "-c", COUNTS)
+    done = ctl(base, *words)
+    assert (done.returncode, done.stdout.splitlines()[-1][:30]) == (0, "1 passed, 0 failed, 0 skipped,"), done
+    assert runs_in(client, base, volume) == 0
+    assert about(tmp_path) == ""
+    assert made_by(client, done.pid) == []
+
+
+def test_shared_volumes(ctl: Ctl, base: str, client: docker.DockerClient, volume: str, tmp_path: Path) -> None:
+    """With --share-volumes it is the volume itself: the second container finds what the first has written."""
+    words = (*QUICK[:4], *ONE_BY_ONE, "--share-volumes", "-v", f"{volume}:/data", "--", "python3", "-c", COUNTS)
+    done = ctl(base, *words)
+    assert done.returncode == 0, done
+    found = {one["id"]: one["verdict"] for one in json.loads((tmp_path / "r.json").read_text())["results"]}
+    assert found == {"SG-01": "pass", "GR-02": "skipped", "SG-07": "skipped"}
+    assert runs_in(client, base, volume) == 1
+    assert about(tmp_path) == f"-v {volume}:/data: two of them would write to the same files"
+    assert "one at a time: -v" in " ".join(done.stdout.split())
+
+
+def test_a_volume_that_is_not_there(ctl: Ctl, base: str, client: docker.DockerClient) -> None:
+    """As in docker run it is made, and it goes with the run: the name is still free afterwards."""
+    name = f"pyinit-test-{os.urandom(6).hex()}"
+    done = ctl(base, *QUICK, "-v", f"{name}:/data", "--", "python3", "-c", f"open('/data/x', 'x'); {GOOD}")
+    assert done.returncode == 0, done
+    assert made_by(client, done.pid) == []
+    assert [row.name for row in client.volumes.list() if row.name == name] == []
+
+
+def test_published_ports(ctl: Ctl, base: str, client: docker.DockerClient, tmp_path: Path) -> None:
+    """Who connects from outside gets through; as the port can be had only once, containers run one at a time, whatever --jobs says."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = (
+        f"import socket; socket.create_server(('', 8000)).accept()[0].recv(1)\n{GOOD}"  # ready when it has heard a byte
+    )
+    over = threading.Event()
+
+    def call() -> None:
+        while not over.wait(0.05):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as connection:
+                connection.sendall(b"x")
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        publish = ("-p", f"127.0.0.1:{port}:8000", "--jobs", "3")
+        done = ctl(base, *QUICK[2:4], *ONE_BY_ONE, *publish, "--", "python3", "-c", server)
+    finally:
+        over.set()
+        caller.join()
+    assert (done.returncode, done.stdout.splitlines()[-1][:38]) == (0, "1 passed, 0 failed, 0 skipped, 2 notes"), done
+    assert about(tmp_path) == "-p: two of them would want the same ports"
+    assert made_by(client, done.pid) == []
+
+
+def test_a_port_that_is_taken(ctl: Ctl, base: str, client: docker.DockerClient) -> None:
+    """The engine's own words, and exit status 2."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = ctl(base, "-p", f"127.0.0.1:{taken.getsockname()[1]}:8000", "--", "sleep", "60")
+    assert (done.returncode, "address already in use" in done.complaint) == (2, True), done.stderr
+    assert made_by(client, done.pid) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_copies_of_volumes_go(
+    number: signal.Signals, ctl: Ctl, base: str, client: docker.DockerClient, volume: str, tmp_path: Path
+) -> None:
+    """After Ctrl-C, and after SIGKILL and --clean: no copy is left, and the volume is."""
+    with begin(tmp_path, [base, "-v", f"{volume}:/data", *HELD_UP]) as tool:
+        until(lambda: any(one.startswith("volume") for one in made_by(client, tool.pid)), 60, "the copy")
+        until(
+            lambda: len(client.containers.list(filters={"volume": "/data", "label": f"pyinit.pid={tool.pid}"})),
+            60,
+            "target",
+        )
+        tool.send_signal(number)
+        tool.communicate(timeout=60)
+    if number == signal.SIGKILL:
+        assert any(one.startswith("volume") for one in made_by(client, tool.pid))
+        ctl("--clean")
+    assert made_by(client, tool.pid) == []
+    assert runs_in(client, base, volume) == 0

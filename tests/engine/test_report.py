@@ -1,5 +1,6 @@
 """What is printed: text and JSON lines, and that printing one never holds anything up."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -7,7 +8,9 @@ import re
 import resource
 import socket
 import termios
+import tty
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +204,31 @@ sys.exit(5)
 """
 
 
+TALKERS = """
+def talk():
+    block(15)
+    while not signal.sigtimedwait({15}, 0):
+        os.write(2, b"x" * 20 + b"\\n")
+        time.sleep(0.0002)
+talkers = []
+for _ in range(2):
+    talkers.append(os.fork())
+    if not talkers[-1]:
+        talk()
+        os._exit(0)
+for _ in range(200):
+    r, w = os.pipe()
+    daemon(lambda: (os.write(w, b"%d" % os.getpid()), os._exit(0)))
+    orphan = os.read(r, 9).decode()
+    while os.path.exists("/proc/" + orphan):
+        time.sleep(0.001)
+for talker in talkers:
+    os.kill(talker, 15)
+    os.waitpid(talker, 0)
+sys.exit(5)
+"""
+
+
 @pytest.mark.parametrize("kind", ["pipe", "stream", "datagram"])
 def test_stderr_full_and_never_read(kind: str, start: Start) -> None:
     """The reaper goes on: orphans are reaped, signals forwarded, the status returned; what was dropped is counted."""
@@ -250,6 +278,26 @@ def test_stderr_on_a_terminal_whose_output_is_stopped(start: Start) -> None:
         until(lambda: processes.children(run.pid) == [run.program], 10, "all orphans reaped")
         run.send("HUP", "TERM")
         assert run.wait(10) == 5
+
+
+def test_stderr_on_a_terminal_that_somebody_else_writes_to(start: Start) -> None:
+    """A terminal is "not writable" while another process's write is under way: that is no reason to drop a line."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    said = bytearray()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # EIO: it is over
+            while piece := os.read(ours, 65536):
+                said.extend(piece)
+
+    with os.fdopen(ours, "rb"), ThreadPoolExecutor(1) as pool:
+        with os.fdopen(theirs, "wb") as file:
+            reading = pool.submit(read)
+            run = start("-w", "--", *python(TALKERS), stderr=file)
+            assert run.wait(30) == 5
+        reading.result(10)
+    assert (said.count(b": reaped orphan "), b"dropped" in said) == (200, False)
 
 
 def test_stderr_on_a_terminal_with_less_room_than_a_line(start: Start) -> None:

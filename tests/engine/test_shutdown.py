@@ -258,7 +258,7 @@ def test_program_that_ends_while_draining(start: Start) -> None:
 
 def test_survivor_is_asked_and_awaited(start: Start, where: str) -> None:
     """The program has ended by itself: a daemon in a session of its own gets TERM, and its time."""
-    run = start("--", *python(CAREFUL_DAEMON + "block(10); signal.sigwait({10}); sys.exit(5)"), where=where)
+    run = start("--", *python("block(10)\n" + CAREFUL_DAEMON + "signal.sigwait({10}); sys.exit(5)"), where=where)
     run.wait_out("daemon")
     run.send("USR1")
     assert run.wait() == 5
@@ -280,7 +280,7 @@ def test_deaf_survivor_is_killed_after_linger(start: Start, where: str) -> None:
 
 def test_linger_zero_leaves_everybody_alone(start: Start) -> None:
     """As tini: nobody is asked, killed or waited for."""
-    run = start("--linger", "0", "--", *python(CAREFUL_DAEMON + "block(10); signal.sigwait({10}); sys.exit(5)"))
+    run = start("--linger", "0", "--", *python("block(10)\n" + CAREFUL_DAEMON + "signal.sigwait({10}); sys.exit(5)"))
     run.wait_out("daemon")
     run.send("USR1")
     assert run.wait() == 5

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from pyinit.containers import svg, timeline
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
+from pyinit.containers.events import Born, Exited, Lost, Marked, Renamed, Signalled, Touched
 from pyinit.containers.timeline import Tone
-from pyinit.containers.tracefs import Born, Exited, Lost, Marked, Renamed, Signalled, Touched, parse
+from pyinit.containers.tracefs import parse
 
 STOP = 1000.0
 
@@ -86,21 +87,32 @@ def test_alive() -> None:
     assert account(one).how(one) is How.ALIVE
 
 
+@pytest.mark.parametrize("source", ["pidfd", "cn_proc"])
 @pytest.mark.parametrize(
-    ("init_status", "ended", "how"),
-    [(9, 10.0, How.KILLED_BY_NAMESPACE_END), (9, 5.0, How.KILLED), (0, 10.0, How.KILLED)],
+    ("init_status", "deadline", "ended", "init_how", "how"),
+    [
+        (9, 10.0, 10.0, How.KILLED_FROM_OUTSIDE, How.KILLED_BY_NAMESPACE_END),
+        (9, 10.0, 5.0, How.KILLED_FROM_OUTSIDE, How.KILLED),
+        (9, 12.0, 10.0, How.KILLED, How.KILLED),
+        (9, None, 10.0, How.KILLED, How.KILLED),
+        (0, 10.0, 10.0, How.FINISHED, How.KILLED),
+    ],
+    ids=["at the deadline", "one before", "before the deadline", "no engine", "PID 1 left by itself"],
 )
-def test_killer_without_a_trace(init_status: int, ended: float, how: How) -> None:
-    """Certain only where PID 1 itself was killed: nobody inside can, and all others go with it."""
+def test_killer_without_a_trace(
+    source: str, init_status: int, deadline: float | None, ended: float, init_how: How, how: How
+) -> None:
+    """Certain only where the engine's patience was over: it killed PID 1, and all others went with it."""
     init, one = process("init", 1, 10.001, init_status), process("one", 2, ended, 9)
-    seen = account(init, one, source="pidfd")
-    assert seen.how(one) is how
-    assert (seen.how(init) is How.KILLED_FROM_OUTSIDE) is (init_status == 9)
+    seen = replace(account(init, one, source=source), deadline=None if deadline is None else STOP + deadline)
+    assert (seen.how(init), seen.how(one)) == (init_how, how)
 
 
 def test_account_as_json() -> None:
     """Everything is there and survives the way through JSON."""
-    seen = json.loads(json.dumps(BAD.as_json()))
+    whole = replace(BAD, lost=3, deadline=STOP + 10)
+    seen = json.loads(json.dumps(whole.as_json()))
+    assert Account.of_json(seen) == whole
     assert [one["how"] for one in seen["processes"]] == [
         "killed_from_outside",
         "killed_by_namespace_end",

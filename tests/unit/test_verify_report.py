@@ -3,6 +3,7 @@
 import io
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,19 @@ def test_as_json() -> None:
     assert found["results"][0]["id"] == "PT-04"
     assert found["results"][0]["fix"]
     assert Account.of_json(found["acts"]["stop"]["stop"]["account"]) == LEFT.account
+
+
+def test_every_report_says_what_was_not_seen() -> None:
+    """The source, and why there was no better one, in the terminal, as JSON and as Markdown; nothing where all was seen."""
+    assert LEFT.account is not None
+    gap = "signals and their senders: no tracepoints (Operation not permitted)"
+    lesser = replace(LEFT, account=replace(LEFT.account, source="cn_proc", blind=(gap,)))
+    for plain, gaps in ((LEFT, []), (lesser, [gap])):
+        came, out = run(plain=plain), io.StringIO()
+        report.show(Console(file=out, width=100, highlight=False), came, ABOUT, strict=False)
+        assert (f"not seen: {gap}" in out.getvalue()) is bool(gaps)
+        assert json.loads(report.json_text(came, ABOUT, strict=False))["unseen"] == gaps
+        assert (f"Not seen: {gap}." in report.markdown(came, ABOUT, strict=False)) is bool(gaps)
 
 
 def test_as_junit() -> None:

@@ -1,0 +1,114 @@
+"""Listening sockets: opened once by the supervisor, shared by all workers of an app, there before the first and after the last.
+
+Non-blocking: of two idle workers that wake for one connection the loser would otherwise sleep in accept(2), deaf to everything
+else. TCP_NODELAY is inherited by what is accepted, and a server that takes its socket over does not set it again. Rejected:
+SO_REUSEPORT, a socket for each worker: closing one of them resets every connection that waits in its queue (listen(2), tcp(7)).
+"""
+
+import os
+import socket
+
+TYPE_CHECKING = False  # of typing, without importing it
+if TYPE_CHECKING:
+    from typing import Any
+
+BACKLOG = 1024
+"""At most; the kernel takes the smaller of this and net.core.somaxconn."""
+
+Key = tuple[str, str | int]
+
+
+class Sockets:
+    """The listening sockets of one app, by address."""
+
+    def __init__(self) -> None:
+        self._open: dict[Key, socket.socket] = {}
+
+    def listen(self, host: "str | None", port: int, backlog: int = BACKLOG) -> socket.socket:
+        """The socket for a TCP address, the same one each time. Raises OSError where it cannot be bound."""
+        key = (host or "", port)
+        if key not in self._open:
+            self._open[key] = tcp(host, port, backlog)
+        return self._open[key]
+
+    def named(self, one: "dict[str, Any]") -> socket.socket:
+        """The socket that an app's `listen` names."""
+        if "unix" not in one:
+            return self.listen(one["host"], one["port"])
+        key = ("unix", one["unix"])
+        if key not in self._open:
+            self._open[key] = unix(one["unix"], one["mode"])
+        return self._open[key]
+
+    def close(self) -> None:
+        """Nobody may connect any more."""
+        for (kind, path), one in self._open.items():
+            one.close()
+            if kind == "unix":
+                try:
+                    os.unlink(str(path))
+                except OSError:
+                    pass  # whoever took the name may have it
+        self._open.clear()
+
+
+def tcp(host: "str | None", port: int, backlog: int = BACKLOG) -> socket.socket:
+    """A bound and listening TCP socket. Without a host: every address, IPv6 and IPv4, as far as the machine has them."""
+    if not host:
+        try:
+            return _bind(socket.AF_INET6, ("::", port), backlog, both=True)
+        except OSError as error:
+            if error.errno not in NO_IPV6:
+                raise
+            return _bind(socket.AF_INET, ("0.0.0.0", port), backlog)  # noqa: S104 (every address is what was asked for)
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return _bind(family, address, backlog)
+
+
+NO_IPV6 = (97, 99, 22)
+"""EAFNOSUPPORT, EADDRNOTAVAIL, EINVAL: this machine has no IPv6."""
+
+
+def _bind(family: int, address: "Any", backlog: int, *, both: bool = False) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        one.bind(address)
+        one.listen(backlog)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def unix(path: str, mode: int) -> socket.socket:
+    """A listening unix socket; one that nobody listens on any more is replaced."""
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        try:
+            one.bind(path)
+        except OSError as error:
+            if error.errno != 98 or not _is_abandoned(path):  # EADDRINUSE
+                raise
+            os.unlink(path)
+            one.bind(path)
+        os.chmod(path, mode)
+        one.listen(BACKLOG)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def _is_abandoned(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False

@@ -1,0 +1,233 @@
+"""The control socket: who may speak, and that nobody holds anything up."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from support import processes
+from support.supervised import Supervised, Talk, app, worker
+from support.waiting import until
+
+Supervise = Callable[..., Supervised]
+
+
+def test_mode_and_removal(supervise: Supervise) -> None:
+    """0600 while it runs, gone afterwards."""
+    supervised = supervise(worker("web")).ready()
+    assert stat.S_IMODE(supervised.control.stat().st_mode) == 0o600
+    supervised.run.send("TERM").wait()
+    assert not supervised.control.exists()
+
+
+def test_socket_of_a_supervisor_that_was_killed_is_replaced(supervise: Supervise) -> None:
+    """And that of one that lives is not."""
+    first = supervise(worker("web")).ready()
+    second = supervise(worker("web"), keys={"control": str(first.control)})
+    assert second.run.wait() == 125
+    second.run.wait_err("cannot listen on the control socket: Address already in use")
+    assert first.do("ping")["pid"] == first.run.pid
+    first.run.send("KILL").wait()
+    third = supervise(worker("web"), keys={"control": str(first.control)})
+    third.control = first.control
+    until(lambda: third.do("ping")["pid"] == third.run.pid, 10, "the third")
+
+
+def test_another_user_is_refused(supervise: Supervise) -> None:
+    """Even where the mode would let it in."""
+    if os.geteuid():
+        pytest.skip("only root can be two users")
+    supervised = supervise(worker("web")).ready()
+    supervised.control.chmod(0o666)
+    supervised.control.parent.chmod(0o755)
+    code = f"""
+import os, socket
+os.chdir({str(supervised.control.parent)!r})
+os.setuid(65534)
+s = socket.socket(socket.AF_UNIX)
+s.connect({supervised.control.name!r})
+print(s.makefile().readline())
+"""
+    asked = subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True, text=True)
+    answer = json.loads(asked.stdout)
+    assert answer["error"] == "UID 65534 may not control this supervisor, which runs as UID 0; use that user, or root"
+
+
+def test_client_that_hangs(supervise: Supervise) -> None:
+    """It asks on and reads nothing: others are answered at once, and nothing grows."""
+    supervised = supervise(worker("web")).ready()
+    with supervised.talk() as hanging:
+        hanging.socket.settimeout(0.2)
+        request = json.dumps({"do": "describe"}).encode() + b"\n"
+        with pytest.raises(TimeoutError):
+            hanging.socket.sendall(request * 100_000)
+        began = time.monotonic()
+        for _ in range(10):
+            assert supervised.states() == ["ready"]
+        assert time.monotonic() - began < 1
+        assert int(processes.status(supervised.run.pid)["VmRSS"].split()[0]) < 30_000
+        supervised.do("stop")
+
+
+def test_client_that_says_nothing(supervise: Supervise) -> None:
+    """A hundred of them."""
+    supervised = supervise(worker("web")).ready()
+    silent = [supervised.talk() for _ in range(100)]
+    assert supervised.states() == ["ready"]
+    for one in silent:
+        one.close()
+    until(lambda: len(processes.descriptors(supervised.run.pid)) < 40, 10, "the descriptors of those that have gone")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"hello", "this is no JSON"),
+        (b"[1]", "a request is a JSON object"),
+        (b"{}", "unknown word None; there are apply, delete"),
+        (b'{"do": "list", "select": "web"}', "select is no list of texts"),
+        (b'{"do": "list", "select": ["nobody"]}', "list: nothing here is called nobody; `list` shows what there is"),
+        (b'{"do": "reload", "select": []}', "reload: nothing here is called nothing"),
+        (b'{"do": "signal", "signal": "HELLO"}', "signal: 'HELLO' is no signal; write SIGUSR2, USR2 or 12"),
+        (b'{"do": "apply", "spec": 5}', "apply: the spec's version is None"),
+        (b'{"do": "logs", "lines": "x"}', "logs: lines is 'x'; write a whole number"),
+        (b'{"do": "list", "select": ["/(/"]}', "list: nothing here is called /(/"),
+        (b"\xff\xfe", "this is no JSON"),
+        (b"[" * 100000, "this is no JSON"),
+    ],
+)
+def test_wrong_requests(supervise: Supervise, line: bytes, words: str) -> None:
+    """One line in words each, and the connection goes on."""
+    supervised = supervise(worker("web")).ready()
+    with supervised.talk() as talk:
+        talk.socket.sendall(line + b"\n")
+        answer = talk.answer()
+        assert answer["ok"] is False
+        assert words in answer["error"]
+        assert talk.send(do="ping").answer()["ok"]
+    assert "internal error" not in supervised.run.err
+
+
+def test_half_a_request(supervise: Supervise) -> None:
+    """Its other half comes later; or never."""
+    supervised = supervise(worker("web")).ready()
+    with supervised.talk() as talk:
+        talk.socket.sendall(b'{"do": ')
+        assert supervised.states() == ["ready"]
+        talk.socket.sendall(b'"ping"}\n')
+        assert talk.answer()["ok"]
+        talk.socket.sendall(b"{")
+    assert supervised.states() == ["ready"]
+
+
+def test_selectors(supervise: Supervise) -> None:
+    """Id, name, namespace, all, /regular expression/."""
+    apps = [worker("web", instances=2), worker("worker", namespace="jobs"), worker("db", namespace="jobs")]
+    supervised = supervise(*apps).ready()
+
+    def ids(*select: str) -> list[int]:
+        return [row["id"] for row in supervised.rows(*select)]
+
+    assert ids("all") == [0, 1, 2, 3]
+    assert ids("web") == [0, 1]
+    assert ids("1") == [1]
+    assert ids("jobs") == [2, 3]
+    assert ids("/^w/") == [0, 1, 2]
+    assert ids("0", "db") == [0, 3]
+
+
+def test_words_that_answer_at_once(supervise: Supervise) -> None:
+    """describe, env, signal, reset, and a word that nobody waits for."""
+    code = "signal.signal(signal.SIGUSR2, lambda *_: say('USR2')); forever()"
+    supervised = supervise(worker("web", code)).ready()
+    described = supervised.do("describe")
+    assert described["apps"][0]["name"] == "web"
+    assert described["apps"][0]["count"] == 1
+    assert supervised.do("env")["env"]["0"]["NODE_APP_INSTANCE"] == "0"
+    supervised.do("signal", signal="USR2")
+    supervised.run.wait_out("web:0 | USR2")
+    os.kill(supervised.pids()[0], 9)
+    until(lambda: [row["restarts"] for row in supervised.rows()] == [1], 10, "the restart")
+    supervised.do("reset")
+    assert supervised.rows()[0]["restarts"] == 0
+    assert supervised.do("stop", wait=False)["events"] == []
+    until(lambda: supervised.states() == ["stopped"], 10, "the stop")
+
+
+def test_delete(supervise: Supervise) -> None:
+    """It is gone, and its socket with it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    supervised = supervise(worker("web", listen=[{"host": "127.0.0.1", "port": port}]), worker("other")).ready()
+    socket.create_connection(("127.0.0.1", port)).close()
+    supervised.do("delete", "web")
+    assert [row["name"] for row in supervised.rows()] == ["other"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_kill(supervise: Supervise) -> None:
+    """Everything stops, and the connection ends when it has."""
+    supervised = supervise(worker("web", "on_term(lambda: (say('bye'), leave())); forever()")).ready()
+    supervised.do("kill")
+    assert supervised.run.wait() == 0
+    assert supervised.run.lines == ["web:0 | bye"]
+
+
+def test_hundred_apps(supervise: Supervise) -> None:
+    """Two workers each: started, listed within a second, stopped."""
+    apps = [app(f"app-{number}", ["sleep", "1000"], instances=2, min_uptime=0) for number in range(100)]
+    supervised = supervise(*apps)
+    until(lambda: supervised.states() == ["ready"] * 200, 60, "two hundred workers")
+    began = time.monotonic()
+    assert len(supervised.pids()) == 200
+    assert time.monotonic() - began < 1
+    supervised.run.send("TERM")
+    assert supervised.run.wait(60) == 0
+    assert supervised.run.left == []
+
+
+def test_logs_followed(supervise: Supervise) -> None:
+    """The last lines first, then those that come; whoever follows and does not read is let go."""
+    code = "signal.signal(10, lambda *_: say('three')); say('one'); say('two'); forever()"
+    supervised = supervise(worker("web", code)).ready()
+    with supervised.talk() as talk:
+        talk.send(do="logs", select=["web"], lines=1, follow=True)
+        lines = talk.lines()
+        assert next(lines)["text"] == "two"
+        supervised.do("signal", signal="USR1")
+        assert next(lines) == {
+            "event": "line",
+            "id": 0,
+            "name": "web",
+            "instance": 0,
+            "stream": "stdout",
+            "text": "three",
+        }
+    assert [line["text"] for line in supervised.do("logs", lines=2)["events"]] == ["two", "three"]
+    assert supervised.do("logs", lines=2, stream="stderr")["events"] == []
+
+
+def test_follower_that_does_not_read(supervise: Supervise) -> None:
+    """A worker that says a lot is not held up by it."""
+    code = "ready()\nwhile True: os.write(1, b'x' * 1023 + b'\\n')"
+    supervised = supervise(worker("web", code, logs={"stdout": "/dev/null"})).ready()
+    talk = Talk(supervised.control).send(do="logs", follow=True)
+    until(lambda: supervised.states() == ["ready"] and _is_closed(talk), 20, "the end of the follower")
+    talk.close()
+
+
+def _is_closed(talk: Talk) -> bool:
+    """Whether the other end has gone, without reading what is queued."""
+    try:
+        talk.socket.send(b"\n")
+    except OSError:
+        return True
+    return False

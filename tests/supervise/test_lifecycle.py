@@ -1,0 +1,352 @@
+"""Starting, ends, restarts and stopping: one supervisor, real workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support import processes
+from support.supervised import Json, Supervised, app, guest, worker
+from support.waiting import until
+
+Supervise = Callable[..., Supervised]
+
+UNDER_PYINIT = (sys.executable, "-I", "-m", "pyinit", "-s", "--")
+
+
+def row(supervised: Supervised, name: str) -> Json:
+    """The one worker of an app."""
+    (found,) = supervised.rows(name)
+    return found
+
+
+# --- starting ---
+
+
+def test_start_order(supervise: Supervise) -> None:
+    """What others start after is ready before they are started."""
+    late = worker("late", "say('late'); forever()", after=["early"])
+    early = worker("early", "time.sleep(0.3); say('early'); ready(); forever()")
+    run = supervise(late, early).ready().run
+    assert run.lines == ["early:0 | early", "late:0 | late"]
+
+
+def test_dependant_of_a_failure_waits_and_says_so(supervise: Supervise) -> None:
+    """It is not started, `wait` fails, and `list` says for whom it waits."""
+    broken = worker("db", "leave(1)", restart="never")
+    supervised = supervise(broken, worker("web", after=["db"]), worker("other"))
+    answer = supervised.ask("wait", "web")
+    assert answer["ok"] is False
+    assert answer["error"] == "web:0 cannot start: it starts after db, which is exited"
+    assert (row(supervised, "web")["state"], row(supervised, "web")["why"]) == ("waiting", "waits for db")
+
+
+def test_one_shot_that_ends_well_is_ready_for_its_dependants(supervise: Supervise) -> None:
+    """A migration, say."""
+    once = worker("migrate", "leave(0)", restart="on-failure", min_uptime=5)
+    supervised = supervise(once, worker("web", after=["migrate"])).ready()
+    assert supervised.states() == ["exited", "ready"]
+
+
+def test_environment_of_an_instance(supervise: Supervise) -> None:
+    """Its number, its id, variables counted up, and nothing of the supervisor's."""
+    code = """
+names = sorted(set(os.environ) - {"LC_CTYPE", "NOTIFY_SOCKET", "TEST_RUN"})
+say(names, os.environ["N"], os.environ["pm_id"], os.environ["PORT"])
+forever()
+"""
+    two = worker("web", code, instances=2, instance_variable="N", increment_variables=["PORT"])
+    two["environment"]["PORT"] = "3000"
+    run = supervise(two).ready().run
+    names = "['N', 'PATH', 'PORT', 'PYINIT_WORKER', 'pm_id']"
+    assert sorted(run.lines) == [f"web:0 | {names} 0 0 3000", f"web:1 | {names} 1 1 3001"]
+
+
+def test_what_a_worker_inherits(supervise: Supervise) -> None:
+    """A session of its own, no signal blocked or ignored, 0 to 2 open and nothing else, the directory that was asked for."""
+
+    def prepare() -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+
+    one = app("web", ["sleep", "1000"], cwd="/usr")
+    reader, writer = os.pipe()
+    supervised = supervise(one, prepare=prepare, pass_fds=(writer,)).ready()
+    os.close(writer)
+    assert os.read(reader, 1) == b"", "somebody holds what the supervisor inherited"
+    os.close(reader)
+    (pid,) = supervised.pids()
+    fields = processes.status(pid)
+    assert os.getsid(pid) == os.getpgid(pid) == pid
+    assert processes.mask(fields, "SigIgn") | processes.mask(fields, "SigBlk") == set()
+    assert sorted(processes.descriptors(pid)) == [0, 1, 2]
+    assert processes.descriptors(pid)[0] == "/dev/null"
+    assert Path(f"/proc/{pid}/cwd").readlink() == Path("/usr")
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_standard_descriptor_that_was_closed(supervise: Supervise, closed: int) -> None:
+    """Whatever the supervisor was started with, a worker's are what they should be."""
+    supervised = supervise(app("web", ["sleep", "1000"]), prepare=lambda: os.close(closed)).ready()
+    (pid,) = supervised.pids()
+    assert [path.partition(":")[0] for _, path in sorted(processes.descriptors(pid).items())] == [
+        "/dev/null",
+        "pipe",
+        "pipe",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        (["/no/such/program"], 127, "no such file"),
+        (["no-such-program"], 127, "not found in"),
+        (["/etc/passwd"], 126, "not executable"),
+    ],
+)
+def test_program_that_cannot_be_executed(supervise: Supervise, command: list[str], status: int, words: str) -> None:
+    """Given up at once, since trying again would not help; alone, it decides the exit status."""
+    run = supervise(app("web", command)).run
+    assert run.wait() == status
+    assert words in run.err
+
+
+def test_directory_that_is_not_there(supervise: Supervise) -> None:
+    """As any other reason, in words."""
+    run = supervise(worker("web", cwd="/no/such/place")).run
+    assert run.wait() == 125
+    run.wait_err("cwd /no/such/place: No such file or directory")
+
+
+def test_user(supervise: Supervise) -> None:
+    """UID and GID, and no group of root's left."""
+    if os.geteuid():
+        pytest.skip("only root can become somebody else")
+    run = supervise(app("web", ["sh", "-c", "id -u; id -G; sleep 1000"], uid=65534, gid=65533)).ready().run
+    assert run.lines == ["web:0 | 65534", "web:0 | 65533"]
+
+
+# --- ends ---
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("leave(0)", 0), ("leave(3)", 3), ("os.kill(os.getpid(), 9)", 137), ("os.kill(os.getpid(), 35)", 163)],
+)
+def test_essential_app_ends_everything_with_its_status(supervise: Supervise, end: str, status: int) -> None:
+    """The others are stopped in order first."""
+    essential = worker("web", f"ready(); time.sleep(0.1); {end}", restart="never", essential=True, after=["other"])
+    other = worker("other", "on_term(lambda: (say('bye'), leave())); say('up'); forever()")
+    run = supervise(essential, other).run
+    assert run.wait() == status
+    assert run.lines == ["other:0 | up", "other:0 | bye"]
+
+
+def test_last_app_that_ends_ends_the_supervisor(supervise: Supervise) -> None:
+    """A job in a container: its status is the container's."""
+    run = supervise(worker("one", "leave(0)", restart="never"), worker("two", "leave(7)", restart="never")).run
+    assert run.wait() == 7
+
+
+def test_supervisor_stays_when_everything_was_stopped_by_hand(supervise: Supervise) -> None:
+    """Somebody means to start it again."""
+    supervised = supervise(worker("web")).ready()
+    supervised.do("stop")
+    assert supervised.states() == ["stopped"]
+    supervised.do("start")
+    assert supervised.states() == ["ready"]
+
+
+def test_crash_is_followed_by_a_start_at_once(supervise: Supervise) -> None:
+    """And `list` tells how the last process ended."""
+    supervised = supervise(worker("web")).ready()
+    (pid,) = supervised.pids()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: supervised.pids() not in ([], [pid]), 10, "another process")
+    found = row(supervised, "web")
+    assert (found["restarts"], found["last"], found["code"]) == (1, "SIGKILL", 137)
+
+
+@pytest.mark.parametrize(
+    ("end", "keys", "state"),
+    [
+        ("leave(0)", {"restart": "on-failure"}, "exited"),
+        ("leave(5)", {"leave_exit_codes": [5]}, "exited"),
+        (
+            "os.kill(os.getpid(), 9)",
+            {"restart": "on-failure", "leave_exit_codes": [0, 137], "max_restarts": 2},
+            "errored",
+        ),
+        ("leave(1)", {"max_restarts": 3}, "errored"),
+        ("leave(1)", {"restart": "never"}, "exited"),
+    ],
+)
+def test_which_ends_are_final(supervise: Supervise, end: str, keys: Json, state: str) -> None:
+    """A death by a signal is neither code 0 nor code 137."""
+    supervised = supervise(worker("web", end, **keys), worker("other"))
+    until(lambda: row(supervised, "web")["state"] == state, 20, f"the state {state}")
+    if state == "errored":
+        assert row(supervised, "web")["restarts"] == keys["max_restarts"]
+        supervised.run.wait_err("web:0 is given up: restarted")
+
+
+def test_thousand_crashes_leave_nothing(supervise: Supervise) -> None:
+    """No descriptor, no child, no zombie."""
+    crashing = app("web", ["false"], backoff_first=0, backoff_max=0, max_restarts=1000, min_uptime=0)
+    supervised = supervise(crashing, worker("other"))
+    until(lambda: supervised.states("other") == ["ready"], 10, "the other app")
+    before = len(processes.descriptors(supervised.run.pid))
+    until(lambda: supervised.states("web") == ["errored"], 60, "a thousand restarts")
+    assert row(supervised, "web")["restarts"] == 1000
+    assert len(processes.descriptors(supervised.run.pid)) <= before
+    assert processes.children(supervised.run.pid) == supervised.pids("other")
+
+
+# --- stopping ---
+
+
+def test_stop_signal_comes_once_and_to_the_worker_alone(supervise: Supervise) -> None:
+    """A group below it, as gunicorn's workers, is the worker's own affair."""
+    code = """
+if os.fork() == 0:
+    on_term(lambda: (say("child heard TERM"), leave()))
+    say("child"); forever()
+def stop():
+    say("TERM")
+    time.sleep(0.2)
+    leave()
+on_term(stop); say("up"); forever()
+"""
+    supervised = supervise(worker("web", code)).ready()
+    supervised.run.wait_out("web:0 | child")
+    supervised.run.send("TERM")
+    assert supervised.run.wait() == 0
+    # the child is left behind, and is then asked
+    assert [line.partition("| ")[2] for line in supervised.run.lines if "TERM" in line] == ["TERM", "child heard TERM"]
+
+
+@pytest.mark.parametrize("number", ["TERM", "INT", "QUIT"])
+def test_orderly_stop(supervise: Supervise, number: str) -> None:
+    """Those that start last are stopped first; a signal that comes twice changes nothing."""
+    code = "on_term(lambda: (say('stopping'), time.sleep(0.1), say('stopped'), leave())); say('up'); forever()"
+    run = supervise(worker("db", code), worker("web", code, after=["db"])).ready().run
+    run.send(number, number)
+    assert run.wait() == 0
+    assert run.lines[2:] == ["web:0 | stopping", "web:0 | stopped", "db:0 | stopping", "db:0 | stopped"]
+
+
+def test_essential_app_s_status_after_a_stop(supervise: Supervise) -> None:
+    """What it left with is what the container leaves with."""
+    run = supervise(worker("web", "on_term(lambda: leave(9)); say('up'); forever()", essential=True)).ready().run
+    assert run.send("TERM").wait() == 9
+
+
+def test_grace_is_over(supervise: Supervise) -> None:
+    """SIGKILL, said, and the exit status is honest."""
+    deaf = worker("web", "block(15); say('up'); forever()", grace=0.3)
+    run = supervise(deaf).ready().run
+    assert run.send("TERM").wait() == 137
+    run.wait_err("web:0 has not stopped in time and is killed")
+
+
+def test_budget_is_divided(supervise: Supervise) -> None:
+    """Three that need to be killed, one after the other, within what pyinit gives."""
+    deaf = guest("block(15); say('up'); forever()")
+    apps = [app("a", deaf), app("b", deaf, after=["a"]), app("c", deaf, after=["b"], grace=None)]
+    run = supervise(*apps, env={**os.environ, "PYINIT_STOP_BUDGET": "3000"}).ready().run
+    began = time.monotonic()
+    assert run.send("TERM").wait() == 137
+    assert 1.5 < time.monotonic() - began < 3.0
+
+
+def test_strays_are_stopped_with_their_worker(supervise: Supervise) -> None:
+    """A grandchild that has double-forked into a session of its own hears the stop signal, and is awaited."""
+    code = """
+def stray():
+    on_term(lambda: (time.sleep(0.2), say("stray stopped"), leave()))
+    say("stray")
+    forever()
+daemon(stray); forever()
+"""
+    supervised = supervise(worker("web", code), worker("other")).ready()
+    supervised.run.wait_out("web:0 | stray")
+    supervised.do("stop", "web")
+    assert supervised.run.lines[-1] == "web:0 | stray stopped"
+    assert processes.children(supervised.run.pid) == supervised.pids("other")
+
+
+def test_strays_of_a_crash_go_before_the_replacement_comes(supervise: Supervise) -> None:
+    """They could hold its port. One that does not hear is killed."""
+    code = "daemon(lambda: (block(15), say('stray'), forever())); say('up'); time.sleep(0.1); leave(1)"
+    supervised = supervise(worker("web", code, max_restarts=1, grace=0.2), worker("other"))
+    until(lambda: supervised.states("web") == ["errored"], 20, "the second end")
+    assert sorted(line.partition("| ")[2] for line in supervised.run.lines if "web" in line) == [
+        "stray",
+        "stray",
+        "up",
+        "up",
+    ]
+    supervised.run.wait_err("killed 1 that web:0 left behind")
+    assert processes.children(supervised.run.pid) == supervised.pids("other")
+
+
+def python_for(uid: int) -> str:
+    """A Python that this user may execute: the tests' own may be in root's home."""
+
+    def works(python: str) -> bool:
+        try:
+            return subprocess.run([python, "-I", "-S", "-c", ""], user=uid, check=False).returncode == 0
+        except OSError:
+            return False
+
+    return next(python for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3") if works(python))
+
+
+def test_worker_that_forks_without_end(supervise: Supervise) -> None:
+    """`list` answers, and stop ends the tree."""
+    if os.geteuid():
+        pytest.skip("only root can give a worker a user of its own, whose processes are limited")
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_NPROC, (200, 200))
+signal.signal(15, signal.SIG_IGN)
+say("up")
+ready()
+while True:
+    try:
+        if os.fork() == 0:
+            os.setsid()
+    except OSError:
+        time.sleep(0.001)
+"""
+    uid = 64999
+    bomb = worker("bomb", code, uid=uid, gid=uid, grace=0.3)
+    bomb["command"][0] = python_for(uid)
+    supervised = supervise(bomb, worker("other"))
+    supervised.run.wait_out("bomb:0 | up")
+    until(lambda: len(processes.descendants(supervised.run.pid)) > 150, 20, "the bomb")
+    began = time.monotonic()
+    assert supervised.states("bomb") == ["ready"]
+    assert time.monotonic() - began < 1
+    supervised.do("stop", "bomb")
+    assert time.monotonic() - began < 5
+    assert processes.children(supervised.run.pid) == supervised.pids("other")
+
+
+def test_supervisor_is_killed(supervise: Supervise, tmp_path: Path) -> None:
+    """Under pyinit: the status is honest, the workers hear TERM and have their time."""
+    code = (
+        "on_term(lambda: (time.sleep(0.3), open(os.environ['SAY'], 'w').write('bye'), leave())); say('up'); forever()"
+    )
+    one = worker("web", code)
+    one["environment"]["SAY"] = str(tmp_path / "said")
+    supervised = supervise(one, wrapper=UNDER_PYINIT).ready()
+    os.kill(supervised.do("ping")["pid"], signal.SIGKILL)
+    assert supervised.run.wait() == 137
+    assert (tmp_path / "said").read_text(encoding="ascii") == "bye"
+    assert supervised.run.left == []

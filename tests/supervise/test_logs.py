@@ -1,0 +1,318 @@
+"""What workers say: labelled, rotated, compressed, and never the reason that something waits which should not."""
+
+import gzip
+import json
+import os
+import re
+import resource
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support import processes
+from support.supervised import Supervised, worker
+from support.waiting import until
+
+Supervise = Callable[..., Supervised]
+
+NUMBERS = """
+who, count = int(os.environ["NODE_APP_INSTANCE"]), int(os.environ["COUNT"])
+ready()
+text = b""
+for number in range(count):
+    text += b"%d %07d %s\\n" % (who, number, b"x" * (number % 50))
+    if len(text) > 5000:  # cut anywhere: a line in two writes is the usual case
+        os.write(1, text[:4999]); text = text[4999:]
+os.write(1, text)
+say("done"); forever()
+"""
+
+
+def numbered(supervise: Supervise, folder: Path, count: int, instances: int, **logs: object) -> Supervised:
+    """Workers that write numbered lines into one file."""
+    one = worker("web", NUMBERS, instances=instances, logs={"stdout": str(folder / "out.log"), **logs})
+    one["environment"]["COUNT"] = str(count)
+    return supervise(one)
+
+
+def texts(folder: Path) -> list[bytes]:
+    """The content of the files, oldest first."""
+    rotated = sorted(folder.glob("out.log.*"))
+    return [
+        gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for path in [*rotated, folder / "out.log"]
+    ]
+
+
+def check(folder: Path, count: int, instances: int) -> int:
+    """None is missing, none is there twice, none is torn, each worker's are in order; how many files there are."""
+    files = texts(folder)
+    assert all(text.endswith(b"\n") or not text for text in files)
+    seen: Counter[int] = Counter()
+    for line in b"".join(files).splitlines():
+        if line == b"done":
+            continue
+        found = re.fullmatch(rb"(\d) (\d{7}) (x*)", line)
+        assert found is not None, f"torn: {line!r}"
+        who, number = int(found[1]), int(found[2])
+        assert (number, len(found[3])) == (seen[who], number % 50), (
+            f"worker {who}: {number} where {seen[who]} was to come"
+        )
+        seen[who] += 1
+    assert seen == dict.fromkeys(range(instances), count)
+    return len(files)
+
+
+def is_done(folder: Path, instances: int) -> bool:
+    """Every worker has written its last line."""
+    return b"".join(texts(folder)[-3:]).count(b"done\n") == instances
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_rotation_loses_nothing(supervise: Supervise, tmp_path: Path, compress: bool) -> None:  # noqa: FBT001
+    """Numbered lines of four workers over many rotations."""
+    folder = tmp_path / "logs"
+    count = 100_000
+    supervised = numbered(supervise, folder, count, 4, max_size=500_000, keep=1000, compress=compress)
+    supervised.ready()
+    until(lambda: (folder / "out.log").exists() and is_done(folder, 4), 60, "the last lines")
+    if compress:
+        until(lambda: all(path.suffix == ".gz" for path in folder.glob("out.log.*")), 60, "the last file's compression")
+    supervised.run.send("TERM").wait()
+    assert check(folder, count, 4) > 15
+    assert all(path.stat().st_size <= 500_000 for path in folder.iterdir())
+
+
+def test_a_lost_line_is_noticed(tmp_path: Path) -> None:
+    """The detector's negative controls."""
+    lines = [b"0 %07d %s\n" % (number, b"x" * number) for number in range(5)]
+    broken = {
+        "lost": lines[:2] + lines[3:],
+        "twice": lines[:2] + lines[1:],
+        "torn": [*lines[:2], lines[2][:5], b"\n", *lines[3:]],
+        "short": [*lines[:4], lines[4][:-2] + b"\n"],
+    }
+    for name, content in {"good": lines, **broken}.items():
+        (tmp_path / "out.log").write_bytes(b"".join(content))
+        if name == "good":
+            check(tmp_path, 5, 1)
+        else:
+            with pytest.raises(AssertionError):
+                check(tmp_path, 5, 1)
+
+
+def test_retention(supervise: Supervise, tmp_path: Path) -> None:
+    """The oldest go, and what is kept is the end of what was said, whole."""
+    folder = tmp_path / "logs"
+    supervised = numbered(supervise, folder, 30_000, 1, max_size=100_000, keep=3).ready()
+    until(lambda: is_done(folder, 1), 30, "the last lines")
+    assert len(list(folder.iterdir())) == 4
+    numbers = [int(line.split()[1]) for line in b"".join(texts(folder)).splitlines() if line != b"done"]
+    assert numbers == list(range(numbers[0], 30_000))
+    del supervised
+
+
+def test_rotation_by_time(supervise: Supervise, tmp_path: Path) -> None:
+    """A file that is old enough ends before the next line."""
+    code = "ready()\nfor n in range(30):\n    say(n); time.sleep(0.02)\nsay('done'); forever()"
+    path = tmp_path / "out.log"
+    supervise(worker("web", code, logs={"stdout": str(path), "every": 0.1})).ready()
+    until(lambda: b"done\n" in path.read_bytes(), 20, "the last line")
+    files = texts(tmp_path)
+    assert len(files) > 3
+    assert b"".join(files).split() == [*(b"%d" % n for n in range(30)), b"done"]
+
+
+def test_reopen(supervise: Supervise, tmp_path: Path) -> None:
+    """USR2, for logrotate and its like: nothing is lost in between."""
+    path = tmp_path / "out.log"
+    code = "signal.signal(10, lambda *_: say('later')); say('before'); forever()"
+    supervised = supervise(worker("web", code, logs={"stdout": str(path)})).ready()
+    until(lambda: path.read_bytes() == b"before\n", 10, "the first line")
+    path.rename(tmp_path / "away")
+    supervised.run.send("USR2")
+    until(path.exists, 10, "the new file")
+    supervised.do("signal", signal="USR1")
+    until(lambda: path.read_bytes() == b"later\n", 10, "the next line")
+    assert (tmp_path / "away").read_bytes() == b"before\n"
+    supervised.do("flush")
+    assert path.read_bytes() == b""
+
+
+def test_files_of_each_stream_and_instance(supervise: Supervise, tmp_path: Path) -> None:
+    """stdout, stderr, both together, with time stamps, by instance; folders are made."""
+    logs = {
+        "stdout": str(tmp_path / "a/out.log"),
+        "stderr": str(tmp_path / "a/err.log"),
+        "combined": str(tmp_path / "all.log"),
+    }
+    code = "os.write(1, b'out\\n'); os.write(2, b'err\\n'); ready(); forever()"
+    supervised = supervise(
+        worker("web", code, instances=2, logs={**logs, "per_instance": True, "timestamp": "%Y"})
+    ).ready()
+    for number in (0, 1):
+        assert re.fullmatch(r"\d{4}: out\n", (tmp_path / f"a/out-{number}.log").read_text(encoding="ascii"))
+        assert re.fullmatch(r"\d{4}: err\n", (tmp_path / f"a/err-{number}.log").read_text(encoding="ascii"))
+        both = (tmp_path / f"all-{number}.log").read_text(encoding="ascii")
+        assert sorted(re.findall("out|err", both)) == ["err", "out"]
+    assert supervised.run.out == ""
+
+
+def test_file_that_cannot_be_opened(supervise: Supervise) -> None:
+    """Said once, and the lines are not lost."""
+    supervised = supervise(worker("web", "say('up'); forever()", logs={"stdout": "/proc/nowhere/out.log"})).ready()
+    supervised.run.wait_err("cannot open /proc/nowhere/out.log for the output of web: .*; it goes to stdout")
+    assert supervised.run.lines == ["web:0 | up"]
+
+
+def test_json(supervise: Supervise) -> None:
+    """One object a line, whatever bytes the line holds."""
+    code = r"""
+os.write(1, b'plain\n"quoted" \\ \x1b[1m\n\xff\xfe broken\n\nno end')
+os.write(2, b'error\n')
+ready()
+os.close(1)
+forever()
+"""
+    supervised = supervise(worker("web", code), keys={"log_form": "json"}).ready()
+    until(lambda: len(supervised.run.lines) == 6, 10, "six lines")
+    lines = [json.loads(line) for line in supervised.run.lines]
+    out = [line["message"] for line in lines if line["stream"] == "stdout"]
+    assert out == ["plain", '"quoted" \\ \x1b[1m', "\\xff\\xfe broken", "", "no end"]
+    assert [line["message"] for line in lines if line["stream"] == "stderr"] == ["error"]
+    assert {(line["app"], line["instance"]) for line in lines} == {("web", 0)}
+    assert all(json.loads(line) for line in supervised.run.err.splitlines())
+
+
+def test_long_lines_are_split_and_marked(supervise: Supervise) -> None:
+    """No memory for a line without end, nothing of it lost."""
+    code = "say('short'); os.write(1, b'a' * 200_000 + b'\\n'); say('next'); forever()"
+    supervised = supervise(worker("web", code)).ready()
+    supervised.run.wait_out("web:0 | next")
+    lines = [line.removeprefix("web:0 | ") for line in supervised.run.lines]
+    assert (lines[0], lines[-1]) == ("short", "next")
+    parts = lines[1:-1]
+    assert all(part.endswith(" [...]") for part in parts[:-1])
+    assert all(part.startswith("[...] ") for part in parts[1:])
+    assert sum(part.count("a") for part in parts) == 200_000
+    assert max(map(len, parts)) < 66_000
+
+
+def test_line_that_two_reads_bring(supervise: Supervise) -> None:
+    """It is one line."""
+    code = "os.write(1, b'one '); time.sleep(0.2); os.write(1, b'two\\n'); forever()"
+    supervised = supervise(worker("web", code)).ready()
+    supervised.run.wait_out("web:0 | one two")
+
+
+def test_last_words(supervise: Supervise) -> None:
+    """What a worker says right before its end is there, also without the end of its line; also a lot of it."""
+    code = "os.write(1, b'x' * 60_000 + b'\\n' + b'last words'); leave()"
+    run = supervise(worker("web", code, restart="never")).run
+    assert run.wait() == 0
+    assert run.lines[-1] == "web:0 | last words"
+    assert len(run.lines[0]) > 60_000
+
+
+def test_off(supervise: Supervise) -> None:
+    """Nothing is read, nothing is kept."""
+    supervised = supervise(worker("web", "say('up'); forever()", logs={"off": True})).ready()
+    assert processes.descriptors(supervised.pids()[0])[1] == "/dev/null"
+    assert supervised.run.out == ""
+
+
+# --- readers that do not read, disks that are full ---
+
+CHATTER = """
+ready()
+for number in range(100_000):
+    os.write(1, b"%06d\\n" % number)
+say("done"); forever()
+"""
+
+
+@pytest.mark.parametrize("full", ["block", "drop"])
+def test_reader_that_does_not_read(supervise: Supervise, full: str) -> None:
+    """The workers wait, or lines are dropped and counted; either way everything else goes on."""
+    reader, writer = os.pipe()
+    supervised = supervise(
+        worker("web", CHATTER, logs={"full": full}), worker("crash", "leave(1)", max_restarts=3), stdout=writer
+    )
+    os.close(writer)
+    until(lambda: supervised.states("crash") == ["errored"], 20, "reaping that goes on")
+    (pid,) = supervised.pids("web")
+    if full == "block":
+        until(
+            lambda: b"pipe_write" in Path(f"/proc/{pid}/wchan").read_bytes() or processes.state(pid) == "S",
+            10,
+            "a worker that waits",
+        )
+    else:
+        until(
+            lambda: supervised.ask("logs", "web", lines=1)["events"][0]["text"] == "done",
+            30,
+            "a worker that does not wait",
+        )
+    text = b""
+    while b"done\n" not in text and b"dropped" not in text:
+        text += os.read(reader, 1 << 16)
+    os.close(reader)
+    numbers = [int(line.split()[-1]) for line in text.splitlines() if line.startswith(b"web:0 | 0")]
+    if full == "block":
+        assert numbers == list(range(100_000))
+    else:
+        found = re.search(rb"pyinit: (\d+) lines dropped: nobody read them in time\n", text)
+        assert found is not None
+        # those before the gap are whole and in order, and none is unaccounted for: the last line, "done", may be among the dropped
+        assert numbers[:1000] == list(range(1000))
+        assert len(numbers) + int(found[1]) in (100_000, 100_001)
+
+
+def test_stdout_that_somebody_has_made_non_blocking(supervise: Supervise) -> None:
+    """O_NONBLOCK is the open description's, which is shared: EAGAIN is no error, and nothing is lost."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    supervise(worker("web", CHATTER), stdout=writer)
+    os.close(writer)
+    text = b""
+    while b"done\n" not in text:
+        text += os.read(reader, 1 << 16)
+    os.close(reader)
+    numbers = [int(line.split()[-1]) for line in text.splitlines() if b"done" not in line]
+    assert numbers == list(range(100_000))
+
+
+def test_reader_that_has_gone(supervise: Supervise) -> None:
+    """Nobody will ever read: the workers go on."""
+    reader, writer = os.pipe()
+    supervised = supervise(worker("web", CHATTER), stdout=writer)
+    os.close(writer)
+    os.close(reader)
+    until(lambda: supervised.ask("logs", "web", lines=1)["events"][0]["text"] == "done", 30, "the worker's last line")
+    assert supervised.states() == ["ready"]
+
+
+def test_full_disk(supervise: Supervise, tmp_path: Path) -> None:
+    """Lines are dropped and counted, never torn; once there is room the file says how many, and goes on."""
+    path = tmp_path / "out.log"
+    code = "ready()\nn = 0\nwhile True:\n    say('%07d' % n); n += 1; time.sleep(0.0005)"
+
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1003, resource.RLIM_INFINITY))
+
+    supervised = supervise(worker("web", code, logs={"stdout": str(path)}), prepare=little_room).ready()
+    supervised.run.wait_err(f"cannot write {path}: File too large; lines are dropped and counted until it can be")
+    until(lambda: path.stat().st_size == 1003, 10, "a file that is full in the middle of a line")
+    assert supervised.states() == ["ready"]
+    resource.prlimit(supervised.run.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    supervised.run.wait_err("can be written again")
+    until(lambda: path.stat().st_size > 3000, 10, "more lines")
+    supervised.do("stop")
+    lines = path.read_bytes().splitlines()
+    (at,) = [number for number, line in enumerate(lines) if b"dropped" in line]
+    dropped = int(lines[at].split()[1])
+    numbers = [int(line) for line in lines[:at] + lines[at + 1 :]]
+    assert numbers[:at] == list(range(at))
+    assert numbers[at:] == list(range(at + dropped, at + dropped + len(numbers) - at))

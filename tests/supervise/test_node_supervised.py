@@ -1,0 +1,247 @@
+"""Node programs under the whole supervisor: reloads that nobody notices, and what becomes of them when it is killed."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyinit.supervise.channel import LISTENING, MESSAGE
+from support import processes
+from support.supervised import Json, Supervised, app
+from support.waiting import until
+from support.workers import Worker, Workers, free_port, listener
+
+Supervise = Callable[..., Supervised]
+Make = Callable[..., Workers]
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+def clustered(program: str, *words: str, **keys: Any) -> Json:  # noqa: ANN401
+    """An app as `pyinitctl` makes it of a PM2 file: ready when it listens, drained, and stopped by SIGINT."""
+    defaults: Json = {"instances": 2, "node": True, "ready": {"kind": "listening"}, "drain": 5, "stop_signal": "SIGINT"}
+    return app("web", [program, *words], **(defaults | keys))
+
+
+class Load:
+    """A client that does not pause; `result` is there once it has stopped."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.result: dict[str, Any] = {}
+
+    def more(self, count: int) -> None:
+        """Wait until it has had so many answers more."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{count}\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "reached\n"
+
+    def stop(self) -> None:
+        out, _ = self._process.communicate(timeout=60)
+        self.result = json.loads(out)
+
+
+@contextmanager
+def load(node: str, port: int, way: str) -> Iterator[Load]:
+    """Requests until the end of the block."""
+    command = [node, str(PROGRAMS / "load.js"), str(port), way]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            one = Load(process)
+            one.more(100)
+            yield one
+            one.stop()
+        finally:
+            process.kill()
+
+
+WEB = "require('http').createServer((q, r) => r.end(String(process.pid))).listen({port})"
+
+
+@pytest.mark.parametrize("surge", [0, 2])
+@pytest.mark.parametrize("way", ["keep", "close"])
+def test_reload_under_load(way: str, surge: int, node: str, supervise: Supervise) -> None:
+    """No request fails, over kept connections as over new ones, however often the workers are replaced."""
+    port = free_port()
+    supervised = supervise(clustered(node, "-e", WEB.format(port=port), surge=surge)).ready()
+    pids = set(supervised.pids())
+    with load(node, port, way) as client:
+        for _ in range(5):
+            assert supervised.do("reload")["swapped"] == 2
+            pids |= set(supervised.pids())
+            client.more(4000 if way == "keep" else 500)
+    assert client.result["failures"] == []
+    assert len(pids) == 12
+    assert client.result["answers"] >= (20_000 if way == "keep" else 2_500)
+    assert set(client.result["by"]) <= {str(pid) for pid in pids}
+    assert len(client.result["by"]) > 2
+    assert way == "close" or client.result["closing"] >= 20
+
+
+def test_load_notices_workers_that_do_not_drain(node: str, supervise: Supervise) -> None:
+    """The detector's negative control."""
+    port = free_port()
+    supervised = supervise(clustered(node, "-e", WEB.format(port=port), drain=0)).ready()
+    with load(node, port, "keep") as client:
+        supervised.do("reload")
+    assert client.result["failures"]
+
+
+def test_program_that_closes_by_itself(node: str, supervise: Supervise) -> None:
+    """A careful program, with its own close() and its own last words, is not disturbed: each of them ends with its own status."""
+    port = free_port()
+    code = WEB.format(port=port).replace("require", "const s = require", 1)
+    code += (
+        "\nprocess.on('SIGINT', () => s.close((error) => { console.log('bye', error); process.exit(error ? 1 : 0); }))"
+    )
+    supervised = supervise(clustered(node, "-e", code)).ready()
+    with load(node, port, "keep") as client:
+        supervised.do("reload")
+    assert client.result["failures"] == []
+    until(lambda: supervised.run.out.count("bye undefined") == 2, 10, "both last words")
+
+
+# --- idle workers ---
+
+ECHO = """
+const fs = require('fs');
+require('http').createServer((q, r) => r.end(String(process.pid))).listen({port});
+process.on('message', (message) => {{
+  if (message.until) {{
+    process.send('spins');
+    while (!fs.existsSync(message.until));
+  }} else process.send(message);
+}});
+"""
+
+
+def get(port: int) -> str:
+    """The answer to one request over a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/", headers={"Connection": "close"})
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
+def is_deaf(app: Workers, worker: Worker, value: object, patience: float) -> bool:
+    """Whether it does not answer on its channel in so many seconds."""
+    app.say(worker, value)
+    try:
+        until(lambda: value in worker.heard(MESSAGE), patience, "an echo")
+    except AssertionError:
+        return True
+    return False
+
+
+def pair(app: Workers, port: int) -> list[Worker]:
+    """Two workers that listen, and say what they are told."""
+    both = [app.start("-e", ECHO.format(port=port)) for _ in range(2)]
+    for worker in both:
+        worker.await_event(LISTENING)
+    return both
+
+
+def test_idle_workers_are_not_held_up(node: str, workers: Make) -> None:
+    """Both wake for each connection; the one that loses goes on. 20 ms apart, so that both have fallen asleep again."""
+    port = free_port()
+    app = workers(node)
+    both = pair(app, port)
+    for number in range(200):
+        assert get(port)
+        time.sleep(0.02)
+        assert not [worker.pid for worker in both if is_deaf(app, worker, number, 20)]
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_one_that_loses(blocking: bool, node: str, workers: Make, tmp_path: Path) -> None:  # noqa: FBT001
+    """The race, made certain: one worker has been told of a connection, and another takes it before it can.
+
+    With a blocking socket the loser sleeps in accept(2), deaf to everything: the negative control.
+    """
+    port = free_port()
+    app = workers(node)
+    loser, winner = pair(app, port)
+    app.sockets.listen(None, port).setblocking(blocking)
+    for worker in (loser, winner):
+        worker.signal(signal.SIGSTOP)
+        until(lambda worker=worker: processes.state(worker.pid) == "T", 10, "a stopped worker")  # type: ignore[misc]
+    app.say(loser, {"until": str(tmp_path / "taken")})  # it is told of both at once, of this first
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(get, port)
+        until(lambda: waiting_connections(port), 10, "a connection in the queue")
+        loser.signal(signal.SIGCONT)
+        loser.await_event(MESSAGE, "spins")
+        winner.signal(signal.SIGCONT)
+        assert answer.result(20) == str(winner.pid)
+    (tmp_path / "taken").touch()
+    assert not is_deaf(app, winner, "still there?", 20)
+    assert is_deaf(app, loser, "still there?", 2 if blocking else 20) == blocking
+
+
+def waiting_connections(port: int) -> int:
+    """How many have connected and have not been accepted (rx_queue of a listening socket, proc_net_tcp)."""
+    for line in Path("/proc/net/tcp6").read_text(encoding="ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A" and int(fields[1].split(":")[1], 16) == port:
+            return int(fields[4].split(":")[1], 16)
+    return 0
+
+
+# --- the supervisor is killed ---
+
+TALKS = """
+const fs = require('fs');
+const note = (text) => fs.appendFileSync('{folder}/' + process.env.NODE_APP_INSTANCE, text + '\\n');
+setInterval(() => {{ process.stdout.write('out\\n'); process.stderr.write('err\\n'); }}, 1);
+process.once('{listens}', (name) => {{ note('cleans up: ' + name); setTimeout(() => {{ note('clean'); process.exit(3); }}, 100); }});
+process.on('uncaughtException', (error) => {{ note('crashed: ' + error.code); process.exit(1); }});
+require('http').createServer((q, r) => r.end('here')).listen({port});
+"""
+
+PYINIT = (sys.executable, "-I", "-m", "pyinit", "-s", "--")
+
+
+@pytest.mark.parametrize("listens", ["SIGINT", "SIGTERM"])
+def test_supervisor_is_killed(listens: str, node: str, supervise: Supervise, tmp_path: Path) -> None:
+    """PID 1 asks whoever is left: they clean up in their time, as if they had been stopped by it, and the port is free."""
+    port = free_port()
+    code = TALKS.format(folder=tmp_path, listens=listens, port=port)
+    supervised = supervise(clustered(node, "-e", code), wrapper=PYINIT).ready()
+    workers = supervised.pids()
+    until(lambda: supervised.run.out.count("out") > 10, 10, "their output")
+    (supervisor,) = processes.children(supervised.run.pid)
+    assert listener(port)
+    os.kill(supervisor, signal.SIGKILL)
+    assert supervised.run.wait() == 137
+    for number in (0, 1):
+        said = (tmp_path / str(number)).read_text(encoding="utf-8").splitlines()
+        assert said == [f"cleans up: {listens}", "clean"]
+    assert not any(processes.is_alive(pid) for pid in workers)
+    with pytest.raises(AssertionError, match="nobody listens"):
+        listener(port)
+
+
+def test_without_the_preload_they_crash(node: str, supervise: Supervise, tmp_path: Path) -> None:
+    """The negative control: the same program, whose output nobody reads any more."""
+    code = TALKS.format(folder=tmp_path, listens="SIGINT", port=free_port())
+    keys: Json = {"node": False, "instances": 1, "ready": {"kind": "alive"}}
+    supervised = supervise(clustered(node, "-e", code, **keys)).ready()
+    (worker,) = supervised.pids()
+    until(lambda: supervised.run.out.count("out") > 10, 10, "its output")
+    supervised.run.process.send_signal(signal.SIGKILL)
+    supervised.run.wait()
+    until(lambda: not processes.is_alive(worker), 10, "its end")
+    assert (tmp_path / "0").read_text(encoding="utf-8") == "crashed: EPIPE\n"
