@@ -3,11 +3,11 @@
 import argparse
 import sys
 
-from pyinit.ctl import native, start, supervise, verify
+from pyinit.ctl import lint, native, start, supervise, verify
 from pyinit.ctl.errors import CommandError
 from pyinit.init.start import VERSION
 
-WORDS = (native, verify, start, supervise)
+WORDS = (lint, native, verify, start, supervise)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def test_schema_of_the_reports(bare: Path) -> None:
     status, out, err = run(bare / "bin" / "pyinitctl", "verify", "--schema")
     assert (status, err) == (0, "")
     assert json.loads(out)["properties"]["schema"]["const"] == "pyinit-verify/1"
+
+
+def test_lint_needs_its_extra(bare: Path, pure_wheel: Path) -> None:
+    """It says which; its pages are in the wheel all the same."""
+    status, out, err = run(bare / "bin" / "pyinitctl", "lint", ".")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(
+        "pyinitctl: lint needs dockerfile and tree-sitter and tree-sitter-bash and pyyaml: pip install "
+    )
+    pages = {path.name for path in (ROOT / "pyinit" / "lint" / "rules").glob("*.md")}
+    with zipfile.ZipFile(pure_wheel) as wheel:
+        assert {Path(name).name for name in wheel.namelist() if name.startswith("pyinit/lint/rules/")} == pages
 
 
 def test_wrong_usage(bare: Path) -> None:

@@ -1,17 +1,19 @@
-"""What is made from tables: those of the READMEs, the manual page, the schema of apps.toml. `python tests/support/generate.py` writes them.
+"""What is made from tables: those of the READMEs, the manual page, the schema of apps.toml, the index of lint's rules.
 
-tests/packaging and tests/unit show that none is stale.
+`python tests/support/generate.py` writes them; tests/packaging and tests/unit show that none is stale.
 """
 
 import sys
 from pathlib import Path
 
 from pyinit.init import about
+from pyinit.lint import catalogue
 from pyinit.supervise import apps, pm2
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 MANUAL = ROOT / "docker" / "pyinit.8"
+RULES = ROOT / "pyinit" / "lint" / "rules" / "INDEX.md"
 SUPERVISE = ROOT / "pyinit" / "supervise" / "README.md"
 SCHEMA = ROOT / "pyinit" / "supervise" / "apps.schema.json"
 
@@ -43,6 +45,7 @@ def supervise() -> str:
 if __name__ == "__main__":
     README.write_text(readme(), encoding="utf-8")
     MANUAL.write_text(about.manual_page(), encoding="utf-8")
+    RULES.write_text(catalogue.index(), encoding="utf-8")
     SUPERVISE.write_text(supervise(), encoding="utf-8")
     SCHEMA.write_text(apps.schema(), encoding="utf-8")
-    sys.stdout.write(f"written: {README.name}, {MANUAL.name}, {SUPERVISE.name}, {SCHEMA.name}\n")
+    sys.stdout.write(f"written: {README.name}, {MANUAL.name}, {RULES.name}, {SUPERVISE.name}, {SCHEMA.name}\n")

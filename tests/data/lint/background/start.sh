@@ -1,0 +1,5 @@
+#!/bin/bash
+python web.py &
+python worker.py &
+wait -n
+exit $?

@@ -1,0 +1,2 @@
+#!/bin/sh
+envsubst < /etc/nginx/templates/default > /etc/nginx/conf.d/default.conf
