@@ -103,10 +103,11 @@ def _become(
             if number not in (signals.KILL, signals.STOP):
                 _signal.signal(number, _signal.SIG_DFL)
         uid, gid = user
+        if user != (None, None) and os.geteuid() == 0:
+            step = b"groups"
+            os.setgroups([] if gid is None else [gid])  # root's are not for somebody else
         if gid is not None:
             step, what = b"gid", b"%d" % gid
-            if os.geteuid() == 0:
-                os.setgroups([gid])
             os.setgid(gid)
         if uid is not None:
             step, what = b"uid", b"%d" % uid

@@ -287,13 +287,7 @@ class Supervisor:
         if one is None:
             return
         if one.connections:
-            count = one.connections
-            self.report.say(
-                1,
-                "cut",
-                f"{worker.label} is stopped with {count} connections open: its drain of {worker.spec.drain:g} s is over",
-                connections=count,
-            )
+            self.fleet.cut(worker, one.connections)
         if worker.spec.stop_message is not None and one.channel is not None and not one.channel.ended:
             one.channel.say(worker.spec.stop_message)
             self._watch_channel(one)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -127,8 +128,10 @@ def test_user(supervise: Supervise) -> None:
     """UID and GID, and no group of root's left."""
     if os.geteuid():
         pytest.skip("only root can become somebody else")
-    run = supervise(app("web", ["sh", "-c", "id -u; id -G; sleep 1000"], uid=65534, gid=65533)).ready().run
-    assert run.lines == ["web:0 | 65534", "web:0 | 65533"]
+    both = app("both", ["sh", "-c", "id -u; id -G; sleep 1000"], uid=65534, gid=65533)
+    alone = app("alone", ["sh", "-c", "grep Groups: /proc/self/status; sleep 1000"], uid=65534)
+    run = supervise(both, alone).ready().run
+    assert sorted(line.strip() for line in run.lines) == ["alone:0 | Groups:", "both:0 | 65533", "both:0 | 65534"]
 
 
 # --- ends ---
@@ -343,10 +346,14 @@ def test_supervisor_is_killed(supervise: Supervise, tmp_path: Path) -> None:
     code = (
         "on_term(lambda: (time.sleep(0.3), open(os.environ['SAY'], 'w').write('bye'), leave())); say('up'); forever()"
     )
-    one = worker("web", code)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    one = worker("web", code, listen=[{"host": "127.0.0.1", "port": port}])
     one["environment"]["SAY"] = str(tmp_path / "said")
     supervised = supervise(one, wrapper=UNDER_PYINIT).ready()
     os.kill(supervised.do("ping")["pid"], signal.SIGKILL)
     assert supervised.run.wait() == 137
     assert (tmp_path / "said").read_text(encoding="ascii") == "bye"
     assert supervised.run.left == []
+    socket.create_server(("127.0.0.1", port)).close()
