@@ -93,6 +93,15 @@ def test_http(shape: str, any_node: str, workers: Make) -> None:
     each_serves(pair, lambda: get(port, "::1" if shape == "six" else "localhost" if shape == "name" else "127.0.0.1"))
 
 
+def test_ipv6_alone(any_node: str, workers: Make) -> None:
+    """`ipv6Only` leaves the port's other half to somebody else."""
+    port = free_port()
+    pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), "six-alone", str(port))
+    each_serves(pair, lambda: get(port, "::1"))
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
 def test_two_ports(any_node: str, workers: Make) -> None:
     ports = free_port(), free_port()
     pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), "two", *map(str, ports), listening=2)

@@ -90,14 +90,15 @@ def test_error_that_nobody_listens_to(node: str, workers: Make) -> None:
         assert f"Error: listen EADDRINUSE: address already in use 127.0.0.1:{port}" in worker.out
 
 
-def test_same_port_twice_in_one_process(any_node: str, workers: Make) -> None:
+@pytest.mark.parametrize("host", ["", "'::', ", "'0.0.0.0', "])
+def test_same_port_twice_in_one_process(host: str, any_node: str, workers: Make) -> None:
     """The socket is shared between workers, not between the servers of one."""
     port = free_port()
     code = (
         TELLS_ERRORS
         + f"""
         const net = require('net');
-        told(net.createServer()).listen({port}, () => told(net.createServer()).listen({port}));
+        told(net.createServer()).listen({port}, () => told(net.createServer()).listen({port}, {host} () => console.log('twice')));
         """
     )
     app = workers(any_node)
