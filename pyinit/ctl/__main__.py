@@ -1,13 +1,13 @@
-"""`pyinitctl WORD ...`, also `python -m pyinit.ctl`. Each word is a module of this folder with a function `add`."""
+"""`pyinitctl WORD ...`, also `python -m pyinit.ctl`. A module of this folder has a word, or several, and a function `add`."""
 
 import argparse
 import sys
 
-from pyinit.ctl import native, verify
+from pyinit.ctl import native, start, supervise, verify
 from pyinit.ctl.errors import CommandError
 from pyinit.init.start import VERSION
 
-WORDS = (native, verify)
+WORDS = (native, verify, start, supervise)
 
 
 def main(words: list[str] | None = None) -> int:

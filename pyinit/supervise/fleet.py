@@ -244,7 +244,7 @@ def failure(worker: Worker) -> str:
 
 
 class Departure(Job):
-    """Until each worker is over; with `forget`, the apps are then no more."""
+    """Until each worker is over; the places in `forget` are then no more, and neither is an app without any."""
 
     def __init__(
         self,
@@ -252,14 +252,14 @@ class Departure(Job):
         client: "Client | None",
         word: str,
         workers: "Sequence[Worker]",
-        forget: "Sequence[Group]" = (),
+        forget: "Sequence[Place]" = (),
     ) -> None:
         super().__init__(fleet, client, word)
         self.left: Final = list(workers)
         self.forget: Final = forget
 
     def concerns(self, group: Group) -> bool:
-        return any(worker.app is group for worker in self.left)
+        return any(place.app is group for place in self.forget) or any(worker.app is group for worker in self.left)
 
     def look(self, now: float) -> None:
         for worker in [worker for worker in self.left if worker.is_over]:
@@ -267,8 +267,8 @@ class Departure(Job):
             self.tell("stopped", worker, f"{worker.label} has stopped{how}")
             self.left.remove(worker)
         if not self.left:
-            for group in self.forget:
-                self.fleet.forget(group)
+            for place in self.forget:
+                self.fleet.forget(place)
             self.finish()
 
 
@@ -303,6 +303,7 @@ class Reload(Job):
                 self._swap(place, new, now)
             elif new.life.phase != machine.STARTING:
                 self._fail(place, new, now)
+                break  # nobody is coming any more
         while self.queue and not self.failed:
             place = self.queue[0]
             busy = sum(1 for other in self.coming if other.app is place.app) + sum(
@@ -436,9 +437,12 @@ class Fleet:
         self.leaving.append(worker)
         self._step(worker, (machine.LEAVE, worker.spec.grace), now)
 
-    def forget(self, group: Group) -> None:
-        """An app that is to be no more, and has no worker left."""
-        if self.groups.get(group.spec.name) is group:
+    def forget(self, place: Place) -> None:
+        """A place that is to be no more, and its app where it was the last one."""
+        group = place.app
+        if place in group.places:
+            group.places.remove(place)
+        if not group.places and self.groups.get(group.spec.name) is group:
             del self.groups[group.spec.name]
             self.actions.append((FORGET, group.spec.name))
 
@@ -569,8 +573,8 @@ class Fleet:
     def wait(self, client: "Client | None", selectors: "Sequence[str]", now: float) -> str:
         """Answer when everything is ready that is to run, and change nothing."""
         places = self.select(selectors)
-        if not places:
-            return self._refuse("wait", selectors, places)
+        if error := self._absent("wait", selectors, places):
+            return error
         there = [place.worker for place in places if place.worker.life.phase != machine.STOPPED]
         job = Arrival(self, client, "wait", there, anew=False)
         for worker in there:
@@ -601,22 +605,23 @@ class Fleet:
         return self._go(job, now)
 
     def stop(self, client: "Client | None", selectors: "Sequence[str]", now: float, *, forget: bool = False) -> str:
-        """Stop, whatever else is going on; with `forget`, the apps are gone afterwards."""
+        """Stop, whatever else is going on; with `forget`, the places are gone afterwards."""
         places = self.select(selectors)
         word = "delete" if forget else "stop"
-        if not places:
-            return f"{word}: nothing here is called {', '.join(selectors) or 'nothing'}; `list` shows what there is"
+        if error := self._absent(word, selectors, places):
+            return error
         groups = {place.app: None for place in places}
         for job in self.jobs:
-            if any(job.concerns(group) for group in groups):
+            if not isinstance(job, Departure) and any(job.concerns(group) for group in groups):
                 job.cancel(now, f"{word} came")
+        self.jobs = [job for job in self.jobs if not job.is_done]
         going = [place.worker for place in places]
         going += [worker for worker in self.leaving if any(worker.place is place for place in places)]
         for worker in going:
             self._step(worker, (machine.STOP, worker.spec.grace), now)
         for group in groups:
             group.held = False
-        job = Departure(self, client, word, going, tuple(groups) if forget else ())
+        job = Departure(self, client, word, going, places if forget else ())
         return self._go(job, now)
 
     def reload(self, client: "Client | None", selectors: "Sequence[str]", now: float, word: str = "reload") -> str:
@@ -676,8 +681,8 @@ class Fleet:
     def reset(self, selectors: "Sequence[str]") -> str:
         """Forget how often they were restarted."""
         places = self.select(selectors)
-        if not places:
-            return self._refuse("reset", selectors, places)
+        if error := self._absent("reset", selectors, places):
+            return error
         for place in places:
             place.worker.life = place.worker.life.but(restarts=0, recent=(), streak=0)
         return ""
@@ -706,11 +711,16 @@ class Fleet:
         places = [place for change in changed for place in change.places]
         return self._go(Apply(self, client, [*jobs, Reload(self, None, "apply", places)], changed), now)
 
-    def _refuse(self, word: str, selectors: "Sequence[str]", places: "Sequence[Place]") -> str:
+    def _absent(self, word: str, selectors: "Sequence[str]", places: "Sequence[Place]") -> str:
         if self.closing is not None:
             return f"{word}: the supervisor is stopping"
         if not places:
             return f"{word}: nothing here is called {', '.join(selectors) or 'nothing'}; `list` shows what there is"
+        return ""
+
+    def _refuse(self, word: str, selectors: "Sequence[str]", places: "Sequence[Place]") -> str:
+        if error := self._absent(word, selectors, places):
+            return error
         for place in places:
             if error := self._busy(word, place.app):
                 return error

@@ -324,10 +324,12 @@ class Stream:
                 return None
             return self._mark(rest + b"\n")
         cut = data.rfind(b"\n") + 1
+        first = data.find(b"\n") + 1 if cut else len(data)
+        self.part += data[:first]
+        split = self._split(is_whole=cut > 0)
         if not cut:
-            self.part += data
-            return self._split() if len(self.part) > LONGEST else b""
-        lines, self.part = self._mark(self.part + data[:cut]), data[cut:]
+            return split
+        lines, self.part = split + self._mark(self.part + data[first:cut]), data[cut:]
         return lines
 
     def _mark(self, lines: bytes) -> bytes:
@@ -337,11 +339,14 @@ class Stream:
             return CONTINUED + lines
         return lines
 
-    def _split(self) -> bytes:
-        lines = self._mark(self.part[:LONGEST] + CONTINUES + b"\n")
-        self.part = self.part[LONGEST:]
-        self.is_continued = True
-        return lines
+    def _split(self, *, is_whole: bool) -> bytes:
+        """Pieces of a line that is too long, its last one excepted."""
+        pieces = b""
+        while len(self.part) - is_whole > LONGEST:
+            pieces += self._mark(self.part[:LONGEST] + CONTINUES + b"\n")
+            self.part = self.part[LONGEST:]
+            self.is_continued = True
+        return pieces
 
 
 class Recent:

@@ -94,7 +94,21 @@ def describe(call: "Call") -> str:
     return ""
 
 
+def update_environment(call: "Call") -> str:
+    """`--update-env`: variables that the selected apps get from their next process on."""
+    more = call.request.get("environment")
+    if more is None:
+        return ""
+    if not isinstance(more, dict) or not all(isinstance(value, str) for value in more.values()):
+        return "environment is no object of texts"
+    for group in {place.app: None for place in call.supervisor.fleet.select(call.selected)}:
+        group.spec.environment.update(more)
+    return ""
+
+
 def start(call: "Call") -> str:
+    if error := update_environment(call):
+        return error
     return call.supervisor.fleet.start(call.patient, call.selected, time.monotonic())
 
 
@@ -111,10 +125,14 @@ def delete(call: "Call") -> str:
 
 
 def restart(call: "Call") -> str:
+    if error := update_environment(call):
+        return error
     return call.supervisor.fleet.restart(call.patient, call.selected, time.monotonic())
 
 
 def reload(call: "Call") -> str:
+    if error := update_environment(call):
+        return error
     return call.supervisor.fleet.reload(call.patient, call.selected, time.monotonic())
 
 

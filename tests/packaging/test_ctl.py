@@ -104,3 +104,24 @@ def test_a_source_tree_has_none(bare: Path, tmp_path: Path) -> None:
     if status == 0:
         pytest.fail(out)
     assert "this is a source tree. Install a wheel, or build it: python -m pyinit.native.build" in err
+
+
+def test_start_needs_no_extra(bare: Path, tmp_path: Path) -> None:
+    """TOML and JSON are read by the core; YAML is an extra, and says so in one line."""
+    ctl = bare / "bin" / "pyinitctl"
+    status, out, err = run(ctl, "start", "--schema")
+    assert (status, out, err) == (
+        0,
+        (ROOT / "pyinit" / "supervise" / "apps.schema.json").read_text(encoding="utf-8"),
+        "",
+    )
+    (tmp_path / "a.json").write_text('{"apps": [{"script": "sleep", "args": "1"}]}', encoding="utf-8")
+    status, out, err = run(ctl, "convert", "a.json", cwd=tmp_path)
+    assert (status, err) == (0, "")
+    assert 'command = ["sleep", "1"]' in out
+    (tmp_path / "a.yaml").write_text("apps: []", encoding="utf-8")
+    status, out, err = run(ctl, "convert", "a.yaml", cwd=tmp_path)
+    assert (status, out) == (1, "")
+    assert err == (
+        "pyinitctl: convert: a.yaml: YAML needs PyYAML: pip install 'pyinit-pid1[supervise]', or write the file as JSON or TOML\n"
+    )

@@ -45,14 +45,20 @@ def supervise(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Superv
     """Start a supervisor with these apps; keys of the spec, and of `Run`, by name."""
     runs: list[Run] = request.node.stash.setdefault(runs_of, [])
 
-    def start(*apps: Json, keys: Json | None = None, wrapper: tuple[str, ...] = (), **arguments: Any) -> Supervised:  # noqa: ANN401
+    def start(
+        *apps: Json,
+        keys: Json | None = None,
+        wrapper: tuple[str, ...] = (),
+        flags: tuple[str, ...] = (),
+        **arguments: Any,  # noqa: ANN401
+    ) -> Supervised:
         mark = uuid.uuid4().hex
         for one in apps:
             one["environment"]["TEST_RUN"] = mark
         control = tmp_path / f"control-{len(runs)}"
         file = tmp_path / f"spec-{len(runs)}.json"
         file.write_text(json.dumps(spec(*apps, **({"control": str(control)} | (keys or {})))), encoding="utf-8")
-        command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(MAIN), str(file)]
+        command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", *flags, str(MAIN), str(file)]
         run = Run(command, wrapper=wrapper, **arguments)
         run.mark = f"TEST_RUN={mark}".encode()  # its own process it knows; those of the workers are found by this
         runs.append(run)

@@ -1,16 +1,19 @@
-"""What is made from the option table: the README's tables and the manual page. `python tests/support/generate.py` writes them.
+"""What is made from tables: those of the READMEs, the manual page, the schema of apps.toml. `python tests/support/generate.py` writes them.
 
-tests/packaging shows that none is stale.
+tests/packaging and tests/unit show that none is stale.
 """
 
 import sys
 from pathlib import Path
 
 from pyinit.init import about
+from pyinit.supervise import apps, pm2
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 MANUAL = ROOT / "docker" / "pyinit.8"
+SUPERVISE = ROOT / "pyinit" / "supervise" / "README.md"
+SCHEMA = ROOT / "pyinit" / "supervise" / "apps.schema.json"
 
 
 def between(text: str, name: str, content: str) -> str:
@@ -20,7 +23,7 @@ def between(text: str, name: str, content: str) -> str:
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise ValueError(
-            f"README.md has no place for {name}: write {begin.strip()} and {end.strip()} on lines of their own"
+            f"no place for {name} in the README: write {begin.strip()} and {end.strip()} on lines of their own"
         )
     return before + begin + content + end + after
 
@@ -31,7 +34,15 @@ def readme() -> str:
     return between(text, "statuses", about.markdown_statuses())
 
 
+def supervise() -> str:
+    """The same for what is said about `pyinitctl start`."""
+    text = between(SUPERVISE.read_text(encoding="utf-8"), "apps", apps.markdown())
+    return between(text, "pm2", pm2.markdown())
+
+
 if __name__ == "__main__":
     README.write_text(readme(), encoding="utf-8")
     MANUAL.write_text(about.manual_page(), encoding="utf-8")
-    sys.stdout.write(f"written: {README.name}, {MANUAL.name}\n")
+    SUPERVISE.write_text(supervise(), encoding="utf-8")
+    SCHEMA.write_text(apps.schema(), encoding="utf-8")
+    sys.stdout.write(f"written: {README.name}, {MANUAL.name}, {SUPERVISE.name}, {SCHEMA.name}\n")

@@ -1,0 +1,390 @@
+"""`pyinitctl start`, `startOrReload` and `convert`: from what a user writes to a supervisor that runs it.
+
+Where a supervisor is there already, `start` asks it. Otherwise it becomes one: under pyinit, so that strays never hold a port. Without
+pyinit above it, it executes itself again as `pyinit -s -- pyinitctl start ...`; then it reads the file and executes the supervisor,
+which needs an interpreter without site-packages and gets the spec as JSON on a descriptor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pyinit.ctl import supervise
+from pyinit.ctl.errors import CommandError
+from pyinit.init.start import given_environment
+from pyinit.supervise import apps, client, pm2, source, tomltext
+
+WRONG = 2
+
+DESCRIPTION = """\
+Starts apps and keeps them running: from apps.toml or a file of PM2's, or a single program with PM2's options. It stays in the foreground
+unless --detach is given. Where a supervisor is running already, it is asked to start them too; a name or an id starts what was stopped."""
+
+EPILOG = """\
+exit status in the foreground: the essential app's that has ended, else 0; 1 or 125: it could not start, stderr says why. With --detach, or
+where a supervisor is there already: 0 the apps are ready; 1 they are not, stderr says why. 2 wrong usage."""
+
+USAGE = """\
+pyinitctl start [OPTIONS] [FILE]
+       pyinitctl start [OPTIONS] PROGRAM [-- ARGUMENT...]
+       pyinitctl start [OPTIONS] APP..."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the three words to the commands."""
+    parser = commands.add_parser(
+        "start",
+        help="start apps and keep them running",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        allow_abbrev=False,
+        usage=USAGE,
+    )
+    parser.add_argument(
+        "target", nargs="*", metavar="FILE|PROGRAM|APP", help="without one: apps.toml or ecosystem.config.js"
+    )
+    parser.add_argument("-d", "--detach", action="store_true", help="return when the apps are ready")
+    parser.add_argument(
+        "--no-daemon", action="store_true", help=argparse.SUPPRESS
+    )  # PM2's word for what is the default here
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of apps.toml, and end")
+    _file_options(parser)
+    parser.add_argument(
+        "--logs",
+        metavar="FOLDER",
+        type=Path,
+        help="log files there for apps that name none, rotated at 10 MB (with --detach: /var/log/pyinit, or ~/.local/state/pyinit)",
+    )
+    _program_options(parser.add_argument_group("a program, with PM2's options"))
+    parser.set_defaults(run=run)
+    again = commands.add_parser(
+        "startOrReload",
+        aliases=["startOrRestart", "startOrGracefulReload", "apply"],
+        help="start the apps of a file, or reload those that are running",
+        description="Starts the apps of a file that are not running, and reloads those that are, with the file's new values.",
+        epilog=supervise.EPILOG,
+        allow_abbrev=False,
+    )
+    again.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="without one: apps.toml or ecosystem.config.js"
+    )
+    _file_options(again)
+    again.set_defaults(run=run_again, logs=None)
+    convert = commands.add_parser(
+        "convert",
+        help="write apps.toml for a file of PM2's",
+        description="Writes apps.toml for a file of PM2's, to stdout or a file: what that file means when it is started from its folder. "
+        "Warnings about what is not the same go to stderr.",
+        allow_abbrev=False,
+    )
+    convert.add_argument("file", nargs="?", type=Path, metavar="FILE", help="without one: ecosystem.config.js")
+    convert.add_argument("-o", "--output", metavar="FILE", type=Path, help="write there; it must not exist yet")
+    convert.set_defaults(run=run_convert)
+
+
+def _file_options(parser: argparse.ArgumentParser) -> None:
+    supervise.add_file(parser)
+    supervise.add_socket(parser)
+
+
+def _program_options(group: argparse._ArgumentGroup) -> None:
+    """Every key of PM2's that has an option."""
+    for key in pm2.KEYS:
+        if not key.flag:
+            continue
+        settings: dict[str, Any] = {"dest": f"pm2_{key.name}", "default": None, "help": _about(key)}
+        kinds = key.types.split()
+        if kinds == ["boolean"]:
+            settings |= {"action": "store_const", "const": True}
+        elif kinds[0] == "boolean":  # an option that may have a value: --watch, --watch src
+            settings |= {"nargs": "?", "const": True, "metavar": "VALUE"}
+        else:
+            settings |= {"metavar": "MS" if "delay" in key.name or "timeout" in key.name else "VALUE"}
+        if "array" in kinds and key.name != "node_args":
+            settings |= {"action": "append"}
+        group.add_argument(*key.flag.split(), **settings)
+    for name in ("autorestart", "autostart", "treekill", "vizion", "pmx", "automation"):
+        group.add_argument(
+            f"--no-{name}", dest=f"pm2_{name}", action="store_const", const=False, help=argparse.SUPPRESS
+        )
+
+
+def _about(key: pm2.Key) -> str:
+    becomes = key.becomes or "a warning"
+    return f"{becomes}{': ' + key.text if key.text else ''}".replace("%", "%%").replace("`", "")
+
+
+# --- the words ---
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start. Raises CommandError."""
+    if options.schema:
+        sys.stdout.write(apps.schema())
+        return 0
+    socket = supervise.socket_of(options)
+    if client.is_there(socket):
+        return _ask(options, socket)
+    if options.detach:
+        return _detach(options)
+    _go_under_pyinit()
+    return _become_supervisor(options)
+
+
+def run_again(options: argparse.Namespace) -> int:
+    """startOrReload: the same file again, with what is new in it."""
+    options.target = [str(options.file)] if options.file else []
+    return _apply(options, supervise.socket_of(options), _document(options))
+
+
+def act_on_file(options: argparse.Namespace) -> int:
+    """stop, restart, reload and delete of a file in an app's place. Raises CommandError."""
+    options.target, options.logs = options.app, None
+    document = _document(options)
+    socket = supervise.socket_of(options)
+    if options.word in ("restart", "reload"):
+        return _apply(options, socket, document)
+    names = [app["name"] for app in _spec(options, document, socket)["apps"]]
+    supervise.ask_at(socket, options.word, select=names)
+    return 0
+
+
+def run_convert(options: argparse.Namespace) -> int:
+    """Write TOML."""
+    try:
+        path = options.file or source.find(Path.cwd())
+        document = source.read(path, path.resolve().parent, warn)
+        apps.check(document)
+    except apps.AppsError as error:
+        raise CommandError(f"convert: {error}") from None
+    text = f"# From {path.name}, by pyinitctl convert.\n\n{tomltext.dumps(document.values)}"
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    if options.output.resolve().parent != document.folder:
+        warn(f"{options.output}: relative paths in it count from its folder; put it into {document.folder}")
+    try:
+        with options.output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise CommandError(f"convert: {options.output} cannot be written: {error.strerror}") from None
+    return 0
+
+
+def warn(words: str) -> None:
+    """A line on stderr that stops nothing."""
+    print(f"pyinitctl: warning: {words}", file=sys.stderr, flush=True)
+
+
+# --- what is to run ---
+
+
+def _document(options: argparse.Namespace) -> apps.Document:
+    """The file, or the programs, as a document. Raises CommandError."""
+    cwd = Path.cwd()
+    given = _program(options)
+    try:
+        if not options.target or source.is_apps_file(options.target[0]):
+            path = Path(options.target[0]) if options.target else source.find(cwd)
+            if len(options.target) > 1:
+                raise CommandError(f"one file at a time, not {' '.join(options.target)}", WRONG)
+            if given or options.after:
+                words = ", ".join(sorted(given)) or "arguments"
+                raise CommandError(f"{words}: that is for a program; write it into {path}", WRONG)
+            return source.read(path, cwd, warn, options.env)
+        declared = [
+            {**given, "script": script, **({"args": options.after} if options.after else {})}
+            for script in options.target
+        ]
+        setting = pm2.Setting(cwd, cwd, "start", warn, options.env)
+        return apps.Document(pm2.translate(declared, setting), cwd, "start")
+    except apps.AppsError as error:
+        raise CommandError(str(error)) from None
+
+
+def _spec(options: argparse.Namespace, document: apps.Document, control: Path) -> dict[str, Any]:
+    """What the supervisor is handed. Raises CommandError."""
+    start = apps.Start(
+        environ={os.fsdecode(name): os.fsdecode(value) for name, value in given_environment().items()},
+        control=str(control),
+        environment=options.env,
+        only=[name for name in (options.only or "").split(",") if name],
+        logs=options.logs.absolute() if options.logs else None,
+        warn=warn,
+    )
+    try:
+        return apps.spec(document, start)
+    except apps.AppsError as error:
+        raise CommandError(str(error)) from None
+
+
+def _program(options: argparse.Namespace) -> dict[str, Any]:
+    """PM2's keys that were given as options."""
+    found = {name.removeprefix("pm2_"): value for name, value in vars(options).items() if name.startswith("pm2_")}
+    return {key: True if value == [True] else value for key, value in found.items() if value is not None}
+
+
+# --- where a supervisor is ---
+
+
+def _ask(options: argparse.Namespace, socket: Path) -> int:
+    """Ask it: for what it knows by name, and else for new apps."""
+    first = options.target[0] if options.target else ""
+    is_name = first and not source.is_apps_file(first) and not Path(first).exists()
+    if is_name and not options.after and not _program(options):
+        environment: dict[str, Any] = {"environment": dict(os.environ)} if options.update_env else {}
+        supervise.ask_at(socket, "start", select=options.target, **environment)
+        return 0
+    return _apply(options, socket, _document(options))
+
+
+def _apply(options: argparse.Namespace, socket: Path, document: apps.Document) -> int:
+    spec = _spec(options, document, socket)
+    supervise.ask_at(socket, "apply", spec=spec, only=[app["name"] for app in spec["apps"]])
+    return 0
+
+
+# --- becoming one ---
+
+
+def is_under_pyinit(environ: Mapping[str, str]) -> bool:
+    """Whether pyinit is above: it says so in the environment unless it will never kill; then its name tells."""
+    if "PYINIT_STOP_BUDGET" in environ:
+        return True
+    pid = os.getppid()
+    while pid > 0:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        if stat[stat.index("(") + 1 : stat.rindex(")")] == "pyinit":
+            return True
+        pid = int(stat.rpartition(")")[2].split()[1])
+    return False
+
+
+def _pyinit() -> list[str]:
+    """The command pyinit of this installation, else the one on PATH, else the Python engine."""
+    beside = Path(sys.argv[0]).absolute().with_name("pyinit")
+    found = str(beside) if os.access(beside, os.X_OK) and beside.is_file() else shutil.which("pyinit")
+    return [found] if found else [sys.executable, "-I", "-m", "pyinit"]
+
+
+def _myself(words: Sequence[str]) -> list[str]:
+    """This program with other words: `sys.orig_argv` has the interpreter's options too."""
+    mine = len(sys.orig_argv) - len(sys.argv) + 1
+    return [sys.executable, *sys.orig_argv[1:mine], *words]
+
+
+def _execute(command: Sequence[str]) -> NoReturn:
+    """Become another program, with the environment and the dispositions that this one was given. Raises CommandError."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # CPython ignores both, and an ignored signal stays so over exec
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execve(command[0], list(command), given_environment())  # noqa: S606 - becoming it is the point
+    except OSError as error:
+        raise CommandError(f"start: cannot execute {command[0]}: {error.strerror}", 125) from None
+
+
+def _go_under_pyinit() -> None:
+    """The same command line under `pyinit -s`; returns where pyinit is above already."""
+    if not is_under_pyinit(os.environ):
+        _execute([*_pyinit(), "-s", "--", *_myself(sys.argv[1:])])
+
+
+def _become_supervisor(options: argparse.Namespace) -> NoReturn:
+    spec = _spec(options, _document(options), _place(options))
+    _make_folders(spec)
+    descriptor = os.memfd_create("pyinit-spec", 0)  # 0: it is to be inherited
+    with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+        json.dump(spec, file)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    main = Path(client.__file__).with_name("__main__.py")
+    _execute([sys.executable, "-I", "-S", "-B", "-X", "utf8", str(main), str(descriptor)])
+
+
+def _place(options: argparse.Namespace) -> Path:
+    """Where the new supervisor listens. Raises CommandError."""
+    environ = {**os.environ, client.VARIABLE: str(options.socket)} if options.socket else os.environ
+    try:
+        return client.make_place(environ)
+    except client.PlaceError as error:
+        raise CommandError(f"start: {error}") from None
+
+
+def _make_folders(spec: Mapping[str, Any]) -> None:
+    """The folders of log files, as PM2 makes them. Raises CommandError."""
+    for app in spec["apps"]:
+        for key in ("stdout", "stderr", "combined"):
+            path = app["logs"][key]
+            if path is None:
+                continue
+            try:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CommandError(
+                    f"start: {app['name']}: no folder for its log file {path}: {error.strerror}"
+                ) from None
+
+
+# --- --detach ---
+
+
+def _detach(options: argparse.Namespace) -> int:
+    """Start it in a session of its own, and wait for the apps. Raises CommandError."""
+    socket = _place(options)
+    options.logs = options.logs or _log_folder()
+    spec = _spec(options, _document(options), socket)  # what is wrong is said here, where somebody reads
+    socket = Path(spec["control"])
+    own = options.logs / "supervisor.log"
+    try:
+        options.logs.mkdir(parents=True, exist_ok=True)
+        log = own.open("ab")
+    except OSError as error:
+        raise CommandError(f"start: {own} cannot be written: {error.strerror}; name a folder with --logs") from None
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    words = [word for word in sys.argv[1:at] if word not in ("-d", "--detach")]
+    more = ["--socket", str(socket), "--logs", str(options.logs)]
+    begun = log.tell()
+    with log:
+        child = subprocess.Popen(
+            [*_pyinit(), "-s", "--", *_myself([*words, *more, *sys.argv[at:]])],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    while not client.is_there(socket):
+        if child.poll() is not None:
+            raise CommandError(f"start: the supervisor has ended with {child.returncode}: {_last_line(own, begun)}")
+        time.sleep(0.02)
+    child.returncode = 0  # it is to outlive this process: no warning about that
+    supervise.ask_at(socket, "wait", select=["all"])
+    print(f"started; output in {options.logs}, control socket {socket}")
+    return 0
+
+
+def _log_folder() -> Path:
+    if state := os.environ.get("XDG_STATE_HOME"):
+        return Path(state) / "pyinit"
+    return Path("/var/log/pyinit") if os.geteuid() == 0 else Path.home() / ".local/state/pyinit"
+
+
+def _last_line(path: Path, begun: int) -> str:
+    """What the supervisor said last since then."""
+    with path.open("rb") as file:
+        file.seek(begun)
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

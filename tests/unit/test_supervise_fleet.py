@@ -1,0 +1,397 @@
+"""The fleet against a world of made-up processes: any order of events, and the stop signal at every step of a reload."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pyinit.supervise import fleet, machine
+from pyinit.supervise.fleet import Fleet, Worker, instances, share
+from pyinit.supervise.spec import FOREVER, parse
+from support.supervised import app, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.supervised import Json
+
+
+class Process:
+    """What a worker's SPAWN made. A deaf one ends only by SIGKILL."""
+
+    def __init__(self, worker: Worker, *, deaf: bool) -> None:
+        self.worker = worker
+        self.deaf = deaf
+        self.asked = False
+        self.killed = False
+
+
+class World:
+    """The hands, for a fleet: processes that do what a test wants, a clock that it moves, clients that count their answers."""
+
+    def __init__(self, *apps: Json, budget: float | None = None, deaf: bool = False) -> None:
+        self.now = 100.0
+        self.fleet = Fleet(parse(spec(*apps, stop_budget=budget)), lambda: 0.5)
+        self.deaf = deaf
+        self.processes: dict[Worker, Process] = {}
+        self.answers: dict[str, Json] = {}
+        self.told: list[Json] = []
+        self.exits: list[int] = []
+        self.clients = 0
+        self.forgotten: list[str] = []
+        self.closed = False
+        self.fleet.begin(self.now)
+        self.carry_out()
+
+    def carry_out(self) -> None:
+        while self.fleet.actions:
+            actions, self.fleet.actions = self.fleet.actions, []
+            for verb, *arguments in actions:
+                getattr(self, "do_" + verb.replace("-", "_"))(*arguments)
+
+    def do_spawn(self, worker: Worker) -> None:
+        assert worker not in self.processes, "two processes of one worker"
+        assert not self.closed, "a start during the shutdown"
+        self.processes[worker] = Process(worker, deaf=self.deaf)
+
+    def do_drain(self, worker: Worker) -> None:
+        assert worker in self.processes
+
+    def do_ask(self, worker: Worker) -> None:
+        assert not self.processes[worker].asked, "asked twice"
+        self.processes[worker].asked = True
+
+    def do_kill(self, worker: Worker) -> None:
+        self.processes[worker].killed = True
+
+    def do_say(self, *_: object) -> None:
+        pass
+
+    def do_tell(self, _client: str, line: Json) -> None:
+        self.told.append(line)
+
+    def do_answer(self, client: str, line: Json) -> None:
+        assert client not in self.answers, "answered twice"
+        self.answers[client] = line
+
+    def do_forget(self, name: str) -> None:
+        self.forgotten.append(name)
+
+    def do_exit(self, status: int) -> None:
+        assert not self.exits, "two exits"
+        self.exits.append(status)
+
+    # --- what happens ---
+
+    def client(self) -> str:
+        self.clients += 1
+        return f"client {self.clients}"
+
+    def event(self, worker: Worker, *event: Any) -> None:  # noqa: ANN401
+        self.fleet.happened(worker, event, self.now)
+        self.carry_out()
+
+    def end(self, worker: Worker, status: int = 0) -> None:
+        del self.processes[worker]
+        self.event(worker, machine.ENDED, status, False)  # noqa: FBT003
+
+    def ready(self, worker: Worker) -> None:
+        self.event(worker, machine.IS_READY)
+
+    def tick(self) -> None:
+        """Time passes to the next deadline."""
+        assert self.fleet.deadline < FOREVER
+        self.now = max(self.now, self.fleet.deadline)
+        self.fleet.tick(self.now)
+        self.carry_out()
+
+    def word(self, call: Callable[[str], str]) -> str:
+        """A word of a client's; its name. A refusal is an answer."""
+        client = self.client()
+        if error := call(client):
+            self.answers[client] = {"ok": False, "error": error}
+        self.carry_out()
+        return client
+
+    def reload(self, *select: str) -> str:
+        return self.word(lambda client: self.fleet.reload(client, select or ["all"], self.now))
+
+    def shut_down(self) -> None:
+        self.fleet.shut_down(self.now)
+        self.closed = True
+        self.carry_out()
+
+    def settle(self) -> None:
+        """Let everyone who was asked or killed end, until nothing moves; time passes only where it must."""
+        for _ in range(1000):
+            going = [p for p in self.processes.values() if p.killed or (p.asked and not p.deaf)]
+            if going:
+                self.end(going[0].worker, 9 if going[0].killed else 15)
+            elif self.closed and not self.exits:
+                self.tick()
+            else:
+                return
+        raise AssertionError("it never settles")
+
+    def by_phase(self, phase: str) -> list[Worker]:
+        return [worker for worker in self.fleet.workers() if worker.life.phase == phase]
+
+
+def web(**keys: Any) -> Json:  # noqa: ANN401
+    return app("web", ["true"], **{"instances": 2, "ready": {"kind": "notify"}, "drain": 5, **keys})
+
+
+# --- the stop signal at every step of a reload ---
+
+
+def steps_of_a_reload(world: World, *, fails: bool) -> list[Callable[[], None]]:
+    """A whole reload of two workers, one event after the other."""
+
+    def coming() -> Worker:
+        (worker,) = [place.coming for place in world.fleet.groups["web"].places if place.coming is not None]
+        return worker
+
+    def leaving(phase: str) -> Worker:
+        return next(worker for worker in world.fleet.leaving if worker.life.phase == phase)
+
+    one = [
+        lambda: world.ready(coming()),
+        lambda: world.event(leaving(machine.DRAINING), machine.DRAINED),
+        lambda: world.end(leaving(machine.STOPPING), 15),
+    ]
+    late = [
+        lambda: world.ready(coming()),
+        world.tick,  # the drain is over
+        world.tick,  # and so is the grace
+        lambda: world.end(leaving(machine.KILLING), 9),
+    ]
+    failure = [world.tick, lambda: world.end(leaving(machine.STOPPING), 15)]
+    return [lambda: (world.reload(), None)[1], *one, *(failure if fails else late)]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("deaf", [False, True])
+@pytest.mark.parametrize("at", range(10))
+def test_shutdown_at_each_step_of_a_reload(at: int, *, deaf: bool, fails: bool) -> None:
+    """Nobody is left, nobody was asked twice, whoever waited has an answer, the exit comes within the budget and once."""
+    world = World(web(), budget=20)
+    for worker in list(world.fleet.workers()):
+        world.ready(worker)
+    steps = steps_of_a_reload(world, fails=fails)
+    for step in steps[:at]:
+        step()
+    for process in world.processes.values():
+        process.deaf = deaf
+    killed = any(process.killed for process in world.processes.values())
+    began = world.now
+    world.shut_down()
+    world.settle()
+    assert world.processes == {}
+    assert world.exits == [137 if deaf or killed else 0]
+    assert world.now - began <= 20
+    assert len(world.answers) == min(at, 1)
+    if at > len(steps) - 1:
+        assert world.answers["client 1"]["ok"] is not fails
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_reload(*, fails: bool) -> None:
+    """The same without the signal: what it answers, and who is there in the end."""
+    world = World(web())
+    before = list(world.fleet.workers())
+    for worker in before:
+        world.ready(worker)
+    for step in steps_of_a_reload(world, fails=fails):
+        step()
+    after = list(world.fleet.workers())
+    assert set(world.processes) == set(after)
+    assert [worker.life.phase for worker in after] == [machine.READY] * 2
+    if fails:
+        assert after[0] is not before[0]
+        assert after[1] is before[1]
+        assert (
+            "web:1 did not get ready: not ready in 20 s; its predecessor stays, 1 of its fellows were replaced before"
+            in str(world.answers)
+        )
+    else:
+        assert not set(after) & set(before)
+        assert world.answers == {"client 1": {"ok": True, "swapped": 2}}
+
+
+# --- any order of events ---
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Words, ends, readiness and time in any order; then the stop signal, and the end of everything."""
+
+    @initialize(
+        deaf=st.booleans(),
+        budget=st.sampled_from([None, 1.0, 30.0]),
+        essential=st.booleans(),
+        surge=st.sampled_from([0, 2]),
+    )
+    def begin(self, budget: float | None, surge: int, *, deaf: bool, essential: bool) -> None:
+        queue = app(
+            "queue",
+            ["true"],
+            after=["web"],
+            restart="on-failure",
+            min_uptime=1,
+            max_restarts=3,
+            backoff_first=1,
+            backoff_max=5,
+        )
+        self.world = World(
+            web(surge=surge, max_restarts=2), queue, app("db", ["true"], essential=essential), budget=budget, deaf=deaf
+        )
+        self.budget = budget
+        self.is_stopping = False
+
+    @property
+    def running(self) -> list[Worker]:
+        return sorted(self.world.processes, key=lambda worker: (worker.id, worker.leaving))
+
+    @precondition(lambda self: self.world.processes)
+    @rule(which=st.integers(0, 20), status=st.sampled_from([0, 9, 15, 256]))
+    def end(self, which: int, status: int) -> None:
+        self.world.end(self.running[which % len(self.running)], status)
+
+    @precondition(lambda self: self.world.processes)
+    @rule(which=st.integers(0, 20), event=st.sampled_from([machine.IS_READY, machine.DRAINED]))
+    def progress(self, which: int, event: str) -> None:
+        self.world.event(self.running[which % len(self.running)], event)
+
+    @precondition(lambda self: self.world.by_phase(machine.STARTING))
+    @rule()
+    def cannot_be_executed(self) -> None:
+        worker = self.world.by_phase(machine.STARTING)[0]
+        del self.world.processes[worker]
+        self.world.event(worker, machine.FAILED, 127 << 8, "no such file")
+
+    @precondition(lambda self: self.world.fleet.deadline < FOREVER)
+    @rule()
+    def time(self) -> None:
+        self.world.tick()
+
+    @precondition(lambda self: not self.is_stopping)
+    @rule(
+        word=st.sampled_from(
+            ["start", "stop", "restart", "reload", "delete", "wait", "up", "down", "apply", "recycle"]
+        ),
+        select=st.sampled_from(["all", "web", "queue", "db", "0", "1"]),
+    )
+    def word(self, word: str, select: str) -> None:
+        world = self.world
+        now, mind = world.now, world.fleet
+        words: dict[str, Callable[[str], str]] = {
+            "start": lambda client: mind.start(client, [select], now),
+            "stop": lambda client: mind.stop(client, [select], now),
+            "restart": lambda client: mind.restart(client, [select], now),
+            "reload": lambda client: mind.reload(client, [select], now),
+            "delete": lambda client: mind.stop(client, [select], now, forget=True),
+            "wait": lambda client: mind.wait(client, [select], now),
+            "up": lambda client: mind.scale(client, [select], "+1", now),
+            "down": lambda client: mind.scale(client, [select], "-1", now),
+            "apply": lambda client: mind.apply(
+                client, parse(spec(web(instances=3), app("new", ["true"]))).apps, None, now
+            ),
+        }
+        if word == "recycle":
+            for worker in list(mind.workers()):
+                mind.recycle(worker, "too large", now)
+            world.carry_out()
+        else:
+            world.word(words[word])
+
+    @invariant()
+    def is_consistent(self) -> None:
+        world = getattr(self, "world", None)
+        if world is None:
+            return
+        known = list(world.fleet.workers())
+        assert len(known) == len(set(known)), "a worker is there twice"
+        assert set(world.processes) <= set(known), "a process of nobody's"
+        for worker in known:
+            assert (worker in world.processes) == (worker.life.phase in machine.ALIVE_PHASES)
+        for group in world.fleet.groups.values():
+            numbers = [place.instance for place in group.places]
+            assert len(set(numbers)) == len(numbers), "an instance number twice"
+        if world.fleet.closing is not None:
+            world.closed = True
+
+    def teardown(self) -> None:
+        world = getattr(self, "world", None)
+        if world is None or world.exits:
+            return
+        began = world.now
+        was_closed = world.fleet.closing is not None
+        world.shut_down()
+        world.settle()
+        assert world.processes == {} or self.budget is not None
+        assert len(world.exits) == 1
+        assert set(world.answers) == {f"client {number + 1}" for number in range(world.clients)}, "somebody still waits"
+        if self.budget is not None and not was_closed:
+            assert world.now - began <= self.budget
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+# --- small pure things ---
+
+
+def test_share() -> None:
+    """Each as much as it wishes where there is enough, in proportion where there is not."""
+    assert share(100, [8, 8]) == 8
+    assert share(8, [8, 8]) == 4
+    assert share(9, [2, 1]) == 2
+    assert share(3, [4, 2]) == 2
+    assert share(0, [4, 2]) == 0
+    assert share(-1, [4, 2]) == 0
+    assert share(FOREVER, [FOREVER]) == FOREVER
+    assert share(10, [FOREVER, 2]) == 8
+    assert share(10, [2, FOREVER]) == 2
+    assert share(10, [20, FOREVER]) == 5
+    assert share(10, [FOREVER, FOREVER]) == 5
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cpus", "count"),
+    [("max", 4, 4), ("max", 0, 1), (3, 1, 3), (-1, 4, 3), (-4, 4, 1), (-9, 4, 1), (1, 64, 1)],
+)
+def test_instances(wanted: int | str, cpus: int, count: int) -> None:
+    """`max` is one for each CPU that we may use, and there is always one."""
+    assert instances(wanted, cpus) == count
+
+
+def test_start_order_and_stop_order() -> None:
+    """Levels, not a line: those that do not depend on each other go together."""
+    names = ["a", "b", "c", "d"]
+    after: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+    world = World(*(app(name, ["true"], after=after[name], ready={"kind": "notify"}) for name in names))
+
+    def there() -> list[str]:
+        return sorted(worker.spec.name for worker in world.processes)
+
+    assert there() == ["a"]
+    world.ready(next(iter(world.processes)))
+    assert there() == ["a", "b", "c"]
+    for worker in list(world.processes)[1:]:
+        world.ready(worker)
+    assert there() == names
+    world.ready(list(world.processes)[-1])
+    world.shut_down()
+    order = []
+    while world.processes:
+        asked = [worker for worker, process in world.processes.items() if process.asked]
+        order.append(sorted(worker.spec.name for worker in asked))
+        for worker in asked:
+            world.end(worker, 15)
+    assert order == [["d"], ["b", "c"], ["a"]]
+    assert world.exits == [0]
+    assert fleet.depths(group.spec for group in world.fleet.groups.values()) == {"a": 0, "b": 1, "c": 1, "d": 2}
