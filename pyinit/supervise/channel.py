@@ -173,6 +173,8 @@ class Channel:
         self._framing = Framing()
         self.ended = False
         """The worker has closed its end, by ending if not otherwise."""
+        self.given: set[tuple[str | None, int]] = set()
+        """The addresses whose sockets it has been given."""
 
     @classmethod
     def pair(cls) -> "tuple[Channel, socket.socket]":
@@ -220,16 +222,16 @@ class Channel:
         host, backlog = request["host"], request.get("backlog")
         both = host is None or (host == "::" and request.get("only6") is not True)
         about = {"cmd": CMD, "id": request["id"], "host": host or "::"}
+        address = (None if both else host, request["port"])
         try:
-            shared = listen(
-                None if both else host, request["port"], backlog if type(backlog) is int and backlog > 0 else BACKLOG
-            )
+            shared = listen(*address, backlog if type(backlog) is int and backlog > 0 else BACKLOG)
         except (OSError, ValueError) as error:  # ValueError: a host with a NUL in it
             number = getattr(error, "errno", None) or 0
             self.say(
                 {**about, "act": "refused", "errno": number if number > 0 else errno.EINVAL}
             )  # getaddrinfo's are negative
         else:
+            self.given.add(address)
             self._framing.hand({**about, "act": "socket"}, shared)
             self.flush()
 

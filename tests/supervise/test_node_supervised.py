@@ -112,6 +112,56 @@ def test_program_that_closes_by_itself(node: str, supervise: Supervise) -> None:
     until(lambda: supervised.run.out.count("bye undefined") == 2, 10, "both last words")
 
 
+# --- how long a port is open ---
+
+
+def is_open(port: int) -> bool:
+    try:
+        return bool(listener(port))
+    except AssertionError:
+        return False
+
+
+def test_port_is_open_as_long_as_somebody_will_serve_it(node: str, supervise: Supervise) -> None:
+    """Across a restart it is; after a stop whoever connects is refused."""
+    port = free_port()
+    supervised = supervise(clustered(node, "-e", WEB.format(port=port), instances=1)).ready()
+    before, pids = listener(port), supervised.pids()
+    supervised.do("restart")
+    assert supervised.pids() != pids
+    os.kill(supervised.pids()[0], signal.SIGKILL)
+    until(lambda: supervised.states() == ["ready"] and get(port) == str(supervised.pids()[0]), 20, "the next one")
+    assert listener(port) == before
+    supervised.do("stop")
+    assert not is_open(port)
+    supervised.do("start")
+    assert get(port) == str(supervised.pids()[0])
+
+
+def test_port_of_an_instance_goes_with_it(node: str, supervise: Supervise) -> None:
+    """Where each has its own, as `3000 + NODE_APP_INSTANCE`."""
+    port = free_port()
+    code = WEB.format(port=f"{port} + Number(process.env.NODE_APP_INSTANCE)")
+    supervised = supervise(clustered(node, "-e", code)).ready()
+    assert [is_open(port), is_open(port + 1)] == [True, True]
+    supervised.do("scale", "web", to=1)
+    assert [is_open(port), is_open(port + 1)] == [True, False]
+
+
+def test_port_that_is_left_for_another(node: str, supervise: Supervise) -> None:
+    """A reload with another port: the old one is closed when the last of the old workers is gone."""
+    old, new = free_port(), free_port()
+    code = WEB.format(port="Number(process.env.PORT)")
+    one = clustered(node, "-e", code)
+    one["environment"]["PORT"] = str(old)
+    supervised = supervise(one).ready()
+    other = clustered(node, "-e", code)
+    other["environment"] |= {"PORT": str(new), "TEST_RUN": one["environment"]["TEST_RUN"]}
+    assert supervised.apply(other)["ok"]
+    until(lambda: not is_open(old), 20, "the end of the old port")
+    assert get(new)
+
+
 # --- idle workers ---
 
 ECHO = """
