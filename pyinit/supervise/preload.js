@@ -14,7 +14,7 @@ const COUNT_EVERY = 20; // ms between two looks at the connections that are left
 const ROUND_TRIP = 250; // ms that a peer has for its answer
 const FOR_EVER = 2 ** 31 - 1; // the longest timer there is: for one that is there only to keep the event loop alive
 
-if (require('worker_threads').isMainThread) begin(); // a thread is given --require too, but neither the channel nor signals
+begin();
 
 function begin() {
   // NODE_OPTIONS begins with the words that loaded this file. What the program starts is not to load it.
@@ -27,7 +27,7 @@ function begin() {
   }
   const worker = process.env.PYINIT_WORKER?.split('/').pop(); // as LISTEN_PID: the process that is meant
   if (worker === String(process.pid)) {
-    if (!process.connected) return;
+    if (!process.connected) return; // a thread: it is given --require too, but neither the channel nor signals
     shareSockets();
     outliveTheSupervisor();
   } else if (worker) {

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pyinit.supervise.channel import LISTENING, MESSAGE
+from pyinit.supervise.channel import LISTENING, MESSAGE, PRELOAD
 from support import processes
 from support.supervised import Json, Supervised, app
 from support.waiting import until
@@ -24,6 +24,7 @@ from support.workers import Worker, Workers, free_port, listener
 Supervise = Callable[..., Supervised]
 Make = Callable[..., Workers]
 PROGRAMS = Path(__file__).parent / "programs"
+NOBODY = 65534
 
 
 def clustered(program: str, *words: str, **keys: Any) -> Json:  # noqa: ANN401
@@ -160,6 +161,18 @@ def test_port_that_is_left_for_another(node: str, supervise: Supervise) -> None:
     assert supervised.apply(other)["ok"]
     until(lambda: not is_open(old), 20, "the end of the old port")
     assert get(new)
+
+
+def test_port_below_1024_without_root(node: str, supervise: Supervise) -> None:
+    """The supervisor binds it; the program has never been root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root has ports below 1024 to give")
+    if subprocess.run(["cat", PRELOAD], user=NOBODY, group=NOBODY, capture_output=True, check=False).returncode:
+        pytest.skip(f"nobody may not read {PRELOAD}")
+    port = next(port for port in range(1023, 512, -1) if not is_open(port))
+    supervised = supervise(clustered(node, "-e", WEB.format(port=port), uid=NOBODY, gid=NOBODY)).ready()
+    assert get(port) in map(str, supervised.pids())
+    assert {processes.status(pid)["Uid"].split()[0] for pid in supervised.pids()} == {str(NOBODY)}
 
 
 # --- idle workers ---

@@ -21,6 +21,8 @@ from support.waiting import until
 
 Listen = Callable[[str | None, int, int], socket.socket]
 
+PATIENCE = 20.0
+"""Seconds for whatever is waited for here."""
 CHANNEL = 3
 """The number of the channel's descriptor in a worker."""
 
@@ -46,10 +48,10 @@ class Worker:
         """The values of all events of one kind."""
         return [value for kind, value in tuple(self.events) if kind == word]
 
-    def await_(self, condition: Callable[[], Any], what: str, timeout: float = 20) -> Any:  # noqa: ANN401
+    def await_(self, condition: Callable[[], Any], what: str) -> Any:  # noqa: ANN401
         """Wait for something to be true of it; when that does not come, what it wrote is in the error."""
         try:
-            return until(condition, timeout, what)
+            return until(condition, PATIENCE, what)
         except AssertionError as error:
             error.add_note(f"events: {self.events}\nit wrote:\n{self.out}")
             raise
@@ -74,9 +76,9 @@ class Worker:
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self) -> int:
         """How it ended, as os.waitstatus_to_exitcode."""
-        self.await_(self._ended, "its end", timeout)
+        self.await_(self._ended, "its end")
         assert self._status is not None
         return os.waitstatus_to_exitcode(self._status)
 
