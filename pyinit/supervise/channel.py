@@ -48,7 +48,7 @@ DRAINING = "draining"
 
 LONGEST = 65536
 """Bytes of a line that we look at; a longer one is the program's own affair, and dropped."""
-MOST = 64
+MOST = 4096
 """Answers that may wait: a worker that asks on and reads none of them gets no more."""
 ATTEMPTS = 4
 """How often a descriptor is sent that does not arrive, as in Node."""

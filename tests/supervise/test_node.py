@@ -109,6 +109,16 @@ def test_two_ports(any_node: str, workers: Make) -> None:
         each_serves(pair, lambda port=port: get(port))  # type: ignore[misc]
 
 
+def test_hundred_ports(node: str, workers: Make) -> None:
+    """All asked for at once: each comes after the one before it."""
+    ports = sorted({free_port() for _ in range(100)})
+    code = (
+        f"for (const port of {ports}) require('http').createServer((q, r) => r.end(String(process.pid))).listen(port);"
+    )
+    pair = two(workers(node), "-e", code, listening=len(ports))
+    each_serves(pair, lambda: get(ports[-1]))
+
+
 def test_plain_tcp(any_node: str, workers: Make) -> None:
     port = free_port()
     each_serves(two(workers(any_node), str(PROGRAMS / "shapes.js"), "tcp", str(port)), lambda: read(port))
