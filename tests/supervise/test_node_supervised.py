@@ -141,7 +141,7 @@ def test_port_is_open_as_long_as_somebody_will_serve_it(node: str, supervise: Su
 
 def test_port_of_an_instance_goes_with_it(node: str, supervise: Supervise) -> None:
     """Where each has its own, as `3000 + NODE_APP_INSTANCE`."""
-    port = free_port()
+    port = free_port(2)
     code = WEB.format(port=f"{port} + Number(process.env.NODE_APP_INSTANCE)")
     supervised = supervise(clustered(node, "-e", code)).ready()
     assert [is_open(port), is_open(port + 1)] == [True, True]

@@ -4,12 +4,14 @@
 """
 
 import os
+import random
 import selectors
 import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -178,11 +180,17 @@ class Workers:
         self._selector.close()
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket(socket.AF_INET6) as one:
-        one.bind(("::", 0))
-        return int(one.getsockname()[1])
+def free_port(count: int = 1) -> int:
+    """The first of so many ports in a row that nobody has; below those that the kernel gives to connections as they come."""
+    while True:
+        first = random.randrange(10_000, 30_000)
+        try:
+            with ExitStack() as stack:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True))
+        except OSError:
+            continue
+        return first
 
 
 def listener(port: int) -> str:
