@@ -16,7 +16,7 @@ import time
 
 from pyinit.init import forensics, signals
 from pyinit.init.report import Report
-from pyinit.supervise import cgroup, control, fleet, logs, machine, process, ready
+from pyinit.supervise import cgroup, control, fleet, logs, machine, process, ready, watch
 from pyinit.supervise.fleet import Fleet, Worker
 from pyinit.supervise.sockets import Sockets
 from pyinit.supervise.spec import DESCRIPTOR, FOREVER, HTTP, LISTENING, LOG, MESSAGE, NOTIFY, TCP
@@ -89,6 +89,8 @@ class Supervisor:
         self.recent: dict[fleet.Place, logs.Recent] = {}
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.followers: list[tuple[Client, list[str], str | None]] = []
+        self.watched: dict[str, int] = {}
+        """What the files of an app with `watch` looked like."""
         self.oom_kills = forensics.oom_kills() or 0
         self.status: int | None = None
         self.hangup_stops = any(os.isatty(fd) for fd in (0, 1, 2))
@@ -602,23 +604,71 @@ class Supervisor:
             self.report.warn(f"cannot compress {path}: {signals.ended_how(status)}; it stays as it is")
         self._compress_next()
 
-    # --- memory ---
+    # --- what asks for a replacement by itself ---
 
     def arm(self) -> None:
         """The timers that the apps as they are now need."""
-        if any(group.spec.memory_limit for group in self.fleet.groups.values()):
-            self.timers["memory"] = (time.monotonic() + MEMORY_PAUSE, self._look_at_memory)
+        self._arm_looks()
+        for name in [name for name in self.timers if name.startswith("cron ")]:
+            del self.timers[name]
+        for group in self.fleet.groups.values():
+            if group.spec.cron:
+                self._arm_cron(group.spec.name, group.spec.cron)
+
+    def _arm_looks(self) -> None:
+        groups = self.fleet.groups.values()
+        self._every(
+            "memory", MEMORY_PAUSE, self._look_at_memory, needed=any(group.spec.memory_limit for group in groups)
+        )
+        self._every("watch", watch.PAUSE, self._look_at_files, needed=any(group.spec.watch for group in groups))
+
+    def _every(self, name: str, pause: float, call: "Callable[[], None]", *, needed: bool) -> None:
+        if needed:
+            self.timers.setdefault(name, (time.monotonic() + pause, call))
         else:
-            self.timers.pop("memory", None)
+            self.timers.pop(name, None)
 
     def _look_at_memory(self) -> None:
         for one in list(self.running.values()):
             limit = one.worker.spec.memory_limit
             used = process.memory(one.pid) if limit and one.worker.life.phase == machine.READY else None
             if limit and used and used > limit:
-                why = f"{one.worker.label} uses {used >> 20} MiB of {limit >> 20} and is replaced"
+                why = f"{one.worker.label} uses {used >> 20} MiB, more than its memory limit of {limit >> 20} MiB, and is replaced"
                 self.fleet.recycle(one.worker, why, time.monotonic())
-        self.arm()
+        self._arm_looks()
+
+    def _look_at_files(self) -> None:
+        for name, group in list(self.fleet.groups.items()):
+            if not group.spec.watch:
+                continue
+            now = watch.look(group.spec.watch, group.spec.watch_ignore)
+            before = self.watched.setdefault(name, now)
+            if now != before:
+                self.watched[name] = now
+                self.report.say(1, "watch", f"files of {name} have changed: restarting it", app=name)
+                self._by_itself(self.fleet.restart(None, [name], time.monotonic()))
+        self._arm_looks()
+
+    def _arm_cron(self, name: str, text: str) -> None:
+        """A timer of wall time is looked at again at least once an hour: the clock may have been set meanwhile."""
+        from pyinit.supervise.cron import Entry
+
+        now = time.time()
+        when = Entry(text).next(now)
+        if when is not None:
+            wait = min(when - now, 3600.0)
+            is_due = wait == when - now
+            self.timers[f"cron {name}"] = (time.monotonic() + wait, lambda: self._cron(name, text, is_due=is_due))
+
+    def _cron(self, name: str, text: str, *, is_due: bool) -> None:
+        self._arm_cron(name, text)
+        if is_due:
+            self.report.say(1, "cron", f"{name} is due ({text}): its workers are replaced", app=name)
+            self._by_itself(self.fleet.reload(None, [name], time.monotonic(), "cron"))
+
+    def _by_itself(self, error: str) -> None:
+        if error:
+            self.report.warn(error)
 
     # --- control ---
 

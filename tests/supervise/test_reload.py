@@ -273,3 +273,34 @@ def test_queue_worker_that_never_listens(supervise: Supervise) -> None:
     began = time.monotonic()
     supervised.do("reload")
     assert time.monotonic() - began < 5
+
+
+# --- replacements that nobody asked for ---
+
+
+def test_memory_limit(supervise: Supervise) -> None:
+    """Replaced with the new one first, before the kernel has to do it."""
+    code = "signal.signal(10, lambda *_: held.append(b'x' * 60_000_000)); held = []; forever()"
+    supervised = supervise(worker("web", code, memory_limit=50_000_000), worker("other")).ready()
+    (pid,) = supervised.pids("web")
+    supervised.do("signal", "web", signal="USR1")
+    until(
+        lambda: supervised.pids("web") not in ([], [pid]) and supervised.states("web") == ["ready"],
+        20,
+        "its replacement",
+    )
+    supervised.run.wait_err("web:0 uses [0-9]+ MiB, more than its memory limit of 47 MiB, and is replaced")
+
+
+def test_watch(supervise: Supervise, tmp_path: Path) -> None:
+    """Restarted when a file changes; nothing is looked at where nobody asks for it."""
+    file = tmp_path / "server.py"
+    file.touch()
+    supervised = supervise(worker("web", watch=[str(tmp_path / "server.py")])).ready()
+    (pid,) = supervised.pids()
+    until(
+        lambda: file.write_text(str(time.monotonic()), encoding="ascii") and supervised.pids() not in ([], [pid]),
+        20,
+        "a restart",
+    )
+    supervised.run.wait_err("files of web have changed: restarting it")
