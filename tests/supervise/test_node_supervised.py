@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -111,6 +112,21 @@ def test_program_that_closes_by_itself(node: str, supervise: Supervise) -> None:
         supervised.do("reload")
     assert client.result["failures"] == []
     until(lambda: supervised.run.out.count("bye undefined") == 2, 10, "both last words")
+
+
+def test_connections_that_are_cut_are_counted(node: str, supervise: Supervise) -> None:
+    """A WebSocket has until the drain is over; then the reload goes on, and says so."""
+    port = free_port()
+    one = clustered(node, str(PROGRAMS / "drained.js"), str(port), instances=1, drain=0.5, grace=0.5)
+    supervised = supervise(one).ready()
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 101 ")
+        supervised.do("reload")
+        supervised.run.wait_err(r"web:0 is stopped with 1 connections? open: its drain of 0\.5 s is over")
+        while connection.recv(100):
+            pass  # the rest of its head, and then the end
+    assert get(port) == str(supervised.pids()[0])
 
 
 # --- how long a port is open ---
