@@ -383,11 +383,23 @@ class Supervisor:
         if not left:
             self.running.pop(worker, None)
         self.fleet.happened(worker, (machine.ENDED, status, left), time.monotonic())
+        self._release_sockets(worker)
 
     def _swept(self, one: Running) -> None:
         if self.running.get(one.worker) is one:
             del self.running[one.worker]
             self.fleet.happened(one.worker, (machine.EMPTY,), time.monotonic())
+            self._release_sockets(one.worker)
+
+    def _release_sockets(self, worker: Worker) -> None:
+        """Once it is over: close what only it listened on. Not while another one of its app is about to start and may ask for it."""
+        named = self.sockets.get(worker.spec.name)
+        if not worker.is_over or named is None:
+            return
+        others = [other for other in self.fleet.workers() if other.app is worker.app and not other.is_over]
+        if all(other in self.running for other in others):
+            channels = [self.running[other].channel for other in others]
+            named.keep({address for channel in channels if channel is not None for address in channel.given})
 
     def _close(self, one: Running) -> None:
         """Everything of a process but its output: others may hold the other end of that."""
@@ -478,7 +490,7 @@ class Supervisor:
                 if spec.ready["kind"] == MESSAGE and value == spec.ready["text"]:
                     self._is_ready(one)
             elif word == "listen":
-                channel.answer(value, self.sockets[spec.name].listen)
+                channel.answer(value, self.sockets[spec.name].asked)
             elif word == "listening":
                 worker.app.listened = True
                 if spec.ready["kind"] == LISTENING:
