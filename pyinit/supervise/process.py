@@ -24,9 +24,10 @@ PASSES = 50
 class StartError(Exception):
     """A worker could not be started: `status` as a wait status, the text the line for the user."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, number: int = 0) -> None:
         super().__init__(text)
         self.status = status
+        self.errno = number
 
 
 def spawn(
@@ -47,7 +48,9 @@ def spawn(
     try:
         reader, writer = os.pipe()
     except OSError as error:
-        raise StartError(125 << 8, f"cannot start a process: {error.strerror}; raise the limit of open files") from None
+        raise StartError(
+            125 << 8, f"cannot start a process: {error.strerror}; raise the limit of open files", error.errno or 0
+        ) from None
     # a handler of ours that ran in the child would tell us, through the descriptor that both share, of a signal we never had
     _signal.pthread_sigmask(_signal.SIG_BLOCK, signals.ALL)
     try:
@@ -57,7 +60,7 @@ def spawn(
     except OSError as error:
         os.close(reader)
         hint = "; the container's --pids-limit or RLIMIT_NPROC is reached" if error.errno == errno.EAGAIN else ""
-        raise StartError(125 << 8, f"cannot start a process: {error.strerror}{hint}") from None
+        raise StartError(125 << 8, f"cannot start a process: {error.strerror}{hint}", error.errno or 0) from None
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         os.close(writer)
@@ -172,7 +175,7 @@ def send(p: Process, number: int) -> bool:
             fd = os.pidfd_open(p.pid)
         except ProcessLookupError:
             return False
-        except OSError:
+        except (OSError, AttributeError):
             fd = -1  # an old kernel, or a seccomp profile that does not know the call
         now = forensics.process(p.pid)
         if now is None or now.identity != p.identity:
