@@ -679,7 +679,9 @@ class Supervisor:
         self._arm_cron(name, text)
         if is_due:
             self.report.say(1, "cron", f"{name} is due ({text}): its workers are replaced", app=name)
-            self._by_itself(self.fleet.reload(None, [name], time.monotonic(), "cron"))
+            now = time.monotonic()
+            if self.fleet.reload(None, [name], now, "cron"):  # what cannot be there twice is stopped first
+                self._by_itself(self.fleet.restart(None, [name], now))
 
     def _by_itself(self, error: str) -> None:
         if error:
