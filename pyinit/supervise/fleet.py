@@ -662,6 +662,19 @@ class Fleet:
                 )
         return self._go(Reload(self, client, word, places), now)
 
+    def resize(self, cpus: int, now: float) -> None:
+        """The CPUs were counted again: where an app's instances are a matter of them, as many as that means now."""
+        self.cpus = cpus
+        for group in list(self.groups.values()):
+            by_cpus = group.count == "max" or int(group.count) < 0
+            number = instances(group.count, cpus)
+            if by_cpus and number != len(group.places) and self.closing is None and not self._busy("", group):
+                self.actions.append((SAY, "resize", f"{group.spec.name}: {number} instances for {cpus} CPUs", None))
+                self.shrink(group, number, now)
+                for worker in self.grow(group, number):
+                    self._step(worker, (machine.START,), now)
+        self._follow_up(now)
+
     def recycle(self, worker: Worker, why: str, now: float) -> None:
         """Replace one worker, for a reason of our own; as soon as nothing else is going on with its app."""
         if self.closing is not None or worker.place.worker is not worker or self._busy("", worker.app):

@@ -182,7 +182,7 @@ class Supervisor:
         if numbers & set(STOP_SIGNALS) or (signals.HUP in numbers and self.hangup_stops):
             self.fleet.shut_down(now)
         elif RELOAD_SIGNAL in numbers:
-            self.fleet.cpus = cgroup.cpus()
+            self.fleet.resize(cgroup.cpus(), now)
             if error := self.fleet.reload(None, ["all"], now, "SIGHUP"):
                 self.report.warn(error)
         if REOPEN_SIGNAL in numbers:

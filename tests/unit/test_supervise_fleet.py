@@ -250,6 +250,27 @@ def test_out_of_memory_is_named() -> None:
     assert "web:0 ended: SIGKILL, out of memory, starts again" in world.said
 
 
+def test_cpus_are_counted_again() -> None:
+    """`max` and -1 follow; a number stays what it is."""
+    apps = [
+        app(name, ["true"], instances=count, ready={"kind": "notify"})
+        for name, count in (("max", "max"), ("but", -1), ("two", 2))
+    ]
+    world = World(*apps)
+
+    def count() -> list[int]:
+        return [sum(worker.spec.name == name for worker in world.processes) for name in ("max", "but", "two")]
+
+    assert count() == [1, 1, 2]
+    world.fleet.resize(4, world.now)
+    world.carry_out()
+    assert count() == [4, 3, 2]
+    world.fleet.resize(2, world.now)
+    world.carry_out()
+    world.settle()
+    assert count() == [2, 1, 2]
+
+
 def test_start_keeps_the_order() -> None:
     """As at the beginning, when everything is started by hand."""
     apps = [app(name, ["true"], after=after, ready={"kind": "notify"}) for name, after in (("web", ["db"]), ("db", []))]
