@@ -40,6 +40,14 @@ pyinitctl start [OPTIONS] [FILE]
        pyinitctl start [OPTIONS] APP..."""
 
 
+NEGATED = {
+    "autorestart": "restart: never",
+    "autostart": "autostart: false",
+    **dict.fromkeys(("treekill", "vizion", "pmx", "automation"), argparse.SUPPRESS),
+}
+"""PM2's options with a "no"."""
+
+
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the three words to the commands."""
     parser = commands.add_parser(
@@ -113,10 +121,8 @@ def _program_options(group: argparse._ArgumentGroup) -> None:
         if "array" in kinds and key.name != "node_args":
             settings |= {"action": "append"}
         group.add_argument(*key.flag.split(), **settings)
-    for name in ("autorestart", "autostart", "treekill", "vizion", "pmx", "automation"):
-        group.add_argument(
-            f"--no-{name}", dest=f"pm2_{name}", action="store_const", const=False, help=argparse.SUPPRESS
-        )
+    for name, about in NEGATED.items():
+        group.add_argument(f"--no-{name}", dest=f"pm2_{name}", action="store_const", const=False, help=about)
 
 
 def _about(key: pm2.Key) -> str:

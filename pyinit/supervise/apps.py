@@ -11,6 +11,7 @@ import difflib
 import fnmatch
 import grp
 import json
+import os
 import pwd
 import re
 import shlex
@@ -298,6 +299,46 @@ def _url(value: object) -> str:
     return text
 
 
+CRON = (("minute", 0, 59, ""), ("hour", 0, 23, ""), ("day", 1, 31, ""), ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"),
+        ("weekday", 0, 7, "sun mon tue wed thu fri sat"))  # fmt: skip
+NICKNAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+
+
+def _cron(value: object) -> str:
+    """Five fields, as in crontab(5); names of months and days become numbers, `@daily` and the like the fields that they stand for."""
+    text = _text(value).strip()
+    fields = NICKNAMES.get(text.lower(), text).split()
+    if len(fields) != len(CRON):
+        raise _wrong(
+            text,
+            f"no time of cron: it has {len(fields)} fields",
+            'write minute, hour, day, month, weekday: "0 4 * * *"',
+        )
+    return " ".join(_cron_field(text, field, *row) for field, row in zip(fields, CRON, strict=True))
+
+
+def _cron_field(text: str, field: str, name: str, least: int, most: int, words: str) -> str:
+    numbers = {word: str(least + index) for index, word in enumerate(words.split())}
+    found = re.sub("[a-z]+", lambda word: numbers.get(word[0], word[0]), field.lower())
+    for part in found.split(","):
+        shape = re.fullmatch(r"(?:\*|([0-9]{1,2})-([0-9]{1,2}))(?:/([0-9]{1,2}))?|([0-9]{1,2})", part)
+        first, last, step, single = shape.groups() if shape else ("99", None, None, None)
+        low, high = int(single or first or least), int(single or last or most)
+        if not least <= low <= high <= most or (step is not None and int(step) == 0):
+            raise _wrong(
+                text, f"no time of cron: its {name} is '{field}'", f"write *, {least} to {most}, a-b, a,b or */n"
+            )
+    return found
+
+
 READY_WORDS = ("alive", "listening", "message", "notify")
 READY_TABLES = ("message", "descriptor", "log", "tcp", "http")
 
@@ -324,6 +365,7 @@ LIMITED = Kind(
 SIZE = Kind(
     "a size", size, {"oneOf": [{"type": "string", "pattern": "^[0-9]+[KMG]?$"}, {"type": "integer", "minimum": 0}]}
 )
+TIMES = Kind("a time of cron", _cron, {"type": "string", "minLength": 1})
 COUNT = Kind("a number", _at_least(0), {"type": "integer", "minimum": 0})
 SIGNAL = Kind("a signal", _signal, {"type": ["string", "integer"]})
 CODES = Kind(
@@ -420,7 +462,7 @@ KEYS = (
         "each further one is longer"),
     Key("backoff_max", LIMITED, "15s", "the longest pause; `0` for none"),
     Key("memory_limit", SIZE, None, 'above this it is reloaded, before the kernel kills it: `"300M"`'),
-    Key("cron", TEXT, None, 'when it is reloaded, as in crontab: `"0 4 * * *"`'),
+    Key("cron", TIMES, None, 'when it is reloaded, as in crontab: `"0 4 * * *"`'),
     Key("watch", TEXTS, [], "files and folders whose change restarts it (for development)"),
     Key("watch_ignore", TEXTS, [], 'what of these does not count, as patterns: `["*.log"]`. Hidden files and node_modules never do'),
     Key("essential", FLAG, False, "its end ends the container, with its exit status"),
@@ -617,6 +659,12 @@ def spec(document: Document, start: Start) -> dict[str, Any]:
     for name in start.only:
         if name not in checked:
             raise AppsError(f"{document.name}: --only {name}: there is no such app{_nearest(name, checked)}")
+    for name, app in checked.items():
+        if app["user"] not in (None, os.geteuid()) and os.geteuid() != 0:
+            where = document.where(("apps", name, "user"))
+            raise AppsError(
+                f"{where}: {name}: user: only root can start it as another user; leave it out, or start as root"
+            )
     chosen = {name: app for name, app in checked.items() if not start.only or name in start.only}
     for name, app in chosen.items():
         for other in app["after"]:

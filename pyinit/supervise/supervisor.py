@@ -8,13 +8,14 @@ Rejected: asyncio (7 MB, and a child watcher that has to be worked around), thre
 """
 
 import _signal
+import errno
 import os
 import selectors
 import socket
 import sys
 import time
 
-from pyinit.init import forensics, signals
+from pyinit.init import forensics, program, signals
 from pyinit.init.report import Report
 from pyinit.supervise import cgroup, control, fleet, logs, machine, process, ready, watch
 from pyinit.supervise.fleet import Fleet, Worker
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 STOP_SIGNALS = (signals.TERM, signals.INT, signals.QUIT)
 RELOAD_SIGNAL, REOPEN_SIGNAL = signals.HUP, 12  # USR2
+IGNORED = (10, 14)
+"""USR1 and ALRM mean nothing here, and would end the supervisor."""
+TEMPORARY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Why a process cannot be started now, and perhaps a second later."""
 MEMORY_PAUSE = 2.0
 """Seconds between two looks at the memory of those that have a limit."""
 MOST_READS = 16
@@ -75,7 +80,7 @@ class Supervisor:
         self.report: Final = report
         self.selector: Final = selectors.DefaultSelector()
         self.fleet: Final = Fleet(spec, chance, cgroup.cpus())
-        self.console: Final = logs.Console(1)
+        self.console: Final = logs.Console(logs.own_description(1))
         self.running: dict[Worker, Running] = {}
         self.by_pid: dict[int, Running] = {}
         self.helpers: dict[int, str] = {}
@@ -102,7 +107,7 @@ class Supervisor:
         signal_pipe.setblocking(False)
         self.signal_pipe: Final = signal_pipe
         _signal.set_wakeup_fd(signal_pipe.fileno(), warn_on_full_buffer=False)
-        for number in (*STOP_SIGNALS, RELOAD_SIGNAL, REOPEN_SIGNAL, signals.CHLD):
+        for number in (*STOP_SIGNALS, RELOAD_SIGNAL, REOPEN_SIGNAL, signals.CHLD, *IGNORED):
             _signal.signal(number, _do_nothing)
         self.watch(self.wake_up, READ, self._signals)
 
@@ -177,7 +182,7 @@ class Supervisor:
         if numbers & set(STOP_SIGNALS) or (signals.HUP in numbers and self.hangup_stops):
             self.fleet.shut_down(now)
         elif RELOAD_SIGNAL in numbers:
-            self.fleet.cpus = cgroup.cpus()
+            self.fleet.resize(cgroup.cpus(), now)
             if error := self.fleet.reload(None, ["all"], now, "SIGHUP"):
                 self.report.warn(error)
         if REOPEN_SIGNAL in numbers:
@@ -189,9 +194,11 @@ class Supervisor:
     def carry_out(self) -> None:
         """Do everything that the fleet has decided; doing it may decide more."""
         while self.fleet.actions:
-            actions, self.fleet.actions = self.fleet.actions, []
-            for verb, *arguments in actions:
+            verb, *arguments = self.fleet.actions.pop(0)
+            try:
                 HANDS[verb](self, *arguments)
+            except Exception as error:  # noqa: BLE001 - as in `run`: the others' turn comes all the same
+                self.report.warn(f"internal error in {verb}, going on: {error!r}; please report it")
 
     def spawn(self, worker: Worker) -> None:
         """Start a worker's process."""
@@ -204,11 +211,8 @@ class Supervisor:
                 spec.command, one.environment, spec.cwd, descriptors, user=(spec.uid, spec.gid), label=worker.label
             )
         except (process.StartError, OSError) as error:
-            status, text = 125 << 8, f"{error.strerror}: {error.filename or ''}" if isinstance(error, OSError) else ""
-            if isinstance(error, process.StartError):
-                status, text = error.status, str(error)
             self._close(one)
-            self.fleet.happened(worker, (machine.FAILED, status, text), time.monotonic())
+            self._not_started(worker, error)
             return
         finally:
             for fd in opened:
@@ -226,16 +230,33 @@ class Supervisor:
             2, "spawn", f"started {worker.label} as PID {one.pid}", app=spec.name, instance=worker.instance, pid=one.pid
         )
 
+    def _not_started(self, worker: Worker, error: "process.StartError | OSError") -> None:
+        """It is given up, or, where the machine has no room now, has ended in a second: then the policy decides."""
+        text = f"cannot start {worker.label}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        status = error.status if isinstance(error, process.StartError) else program.OWN_FAILURE << 8
+        if error.errno not in TEMPORARY:
+            self.fleet.happened(worker, (machine.FAILED, status, text), time.monotonic())
+            return
+        self.report.warn(text)
+        spawns = worker.spawns
+
+        def end() -> None:
+            if worker.spawns == spawns:
+                self.fleet.happened(worker, (machine.ENDED, status, False), time.monotonic())
+
+        self.timers[f"not started {worker.id} {spawns}"] = (time.monotonic() + 1, end)
+
     def _descriptors(self, one: Running, opened: "list[int]") -> "dict[int, int]":
         """What a process is to have open, by its number there, and its environment; `opened` is what we close after the fork."""
         worker, spec = one.worker, one.worker.spec
         environ = one.environment = environment(worker)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        opened.append(null)
-        descriptors = {0: null, 1: null, 2: null}
+        self.recent = {place: recent for place, recent in self.recent.items() if place in place.app.places}
         recent = self.recent.setdefault(worker.place, logs.Recent())
         one.output = logs.Output(spec.name, worker.instance, spec.logs, self.form, self.console, recent)
         one.output.listeners.append(lambda stream, lines: self._follow(worker, stream, lines))
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        opened.append(null)
+        descriptors = {0: null, 1: null, 2: null}
         if not spec.logs.off:
             for number, name in ((1, logs.STDOUT), (2, logs.STDERR)):
                 reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -287,13 +308,7 @@ class Supervisor:
         if one is None:
             return
         if one.connections:
-            count = one.connections
-            self.report.say(
-                1,
-                "cut",
-                f"{worker.label} is stopped with {count} connections open: its drain of {worker.spec.drain:g} s is over",
-                connections=count,
-            )
+            self.fleet.cut(worker, one.connections)
         if worker.spec.stop_message is not None and one.channel is not None and not one.channel.ended:
             one.channel.say(worker.spec.stop_message)
             self._watch_channel(one)
@@ -664,7 +679,9 @@ class Supervisor:
         self._arm_cron(name, text)
         if is_due:
             self.report.say(1, "cron", f"{name} is due ({text}): its workers are replaced", app=name)
-            self._by_itself(self.fleet.reload(None, [name], time.monotonic(), "cron"))
+            now = time.monotonic()
+            if self.fleet.reload(None, [name], now, "cron"):  # what cannot be there twice is stopped first
+                self._by_itself(self.fleet.restart(None, [name], now))
 
     def _by_itself(self, error: str) -> None:
         if error:

@@ -64,9 +64,11 @@ class Ctl:
         return run
 
     def __call__(self, *words: str, **env: str) -> tuple[int, str, str]:
-        """A command: exit status, stdout, stderr."""
+        """A command: exit status, stdout, stderr. What the supervisor starts for it carries the mark by which `close` finds it."""
+        mark = dict([run.mark.decode().split("=") for run in self.runs[:1]])
+        given = self.env | mark | env
         done = subprocess.run(
-            [*CTL, *words], cwd=self.folder, env=self.env | env, capture_output=True, text=True, check=False, timeout=60
+            [*CTL, *words], cwd=self.folder, env=given, capture_output=True, text=True, check=False, timeout=60
         )
         return done.returncode, done.stdout, done.stderr
 
@@ -85,6 +87,15 @@ class Ctl:
         """Whatever was started is gone."""
         for run in self.runs:
             run.close()
+        mine = [pid for pid in processes.parents() if _cwd(pid) == self.folder]
+        assert not mine, f"left behind: {mine}"
+
+
+def _cwd(pid: int) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None  # gone meanwhile, or another user's
 
 
 @pytest.fixture
@@ -140,20 +151,16 @@ def test_it_goes_under_pyinit_by_itself(two: Ctl) -> None:
     assert command[1:3] == [b"-I", b"-S"]
 
 
-def test_under_pyinit_it_stays_where_it_is(ctl: Ctl) -> None:
-    """With pyinit above there is no second one."""
+@pytest.mark.parametrize("grace", ["8s", "infinity"])
+def test_under_pyinit_it_stays_where_it_is(grace: str, ctl: Ctl) -> None:
+    """With pyinit above there is no second one. With a grace without end no variable says so, and pyinit's name does."""
     ctl.write("apps.toml", "[apps.a]\ncommand = ['sleep', '1000']\nmin_uptime = '50ms'\n")
-    run = Run(
-        [sys.executable, "-I", "-m", "pyinit", "-s", "--", *CTL, "start"]
-        if "PYTHONPATH" not in os.environ
-        else [sys.executable, "-m", "pyinit", "-s", "--", *CTL, "start"],
-        cwd=ctl.folder,
-        env=ctl.env,
-    )
+    run = Run([sys.executable, "-m", "pyinit", "-s", "-t", grace, "--", *CTL, "start"], cwd=ctl.folder, env=ctl.env)
     ctl.runs.append(run)
-    until(ctl.socket.exists, 20, "the control socket")
+    until(lambda: [one["state"] for one in ctl.jlist()] == ["ready"], 20, "the app")
     (supervisor,) = processes.children(run.process.pid)
     assert name_of(supervisor) != "pyinit"
+    assert {name_of(pid) for pid in processes.children(supervisor)} == {"sleep"}
 
 
 def test_stop_from_outside(two: Ctl) -> None:
@@ -429,8 +436,6 @@ def test_nobody_is_there(words: list[str], ctl: Ctl) -> None:
     assert err.startswith(
         f"pyinitctl: there is no supervisor at {ctl.socket} (No such file or directory); start one with"
     )
-    assert ctl(*words, PYINITCTL_SOCKET="/a/b")[2].startswith("pyinitctl: there is no supervisor at /a/b ")
-    assert ctl(*words, "--socket", "/c/d")[2].startswith("pyinitctl: there is no supervisor at /c/d ")
 
 
 def test_socket_by_option_and_by_variable(ctl: Ctl) -> None:
@@ -442,6 +447,8 @@ def test_socket_by_option_and_by_variable(ctl: Ctl) -> None:
     assert ctl("ping", PYINITCTL_SOCKET=path)[0] == 0
     assert ctl("ping")[0] == 3
     assert oct(Path(path).stat().st_mode & 0o777) == "0o600"
+    assert "there is no supervisor at /a/b " in ctl("ping", PYINITCTL_SOCKET="/a/b")[2]
+    assert "there is no supervisor at /c/d " in ctl("ping", "--socket", "/c/d", PYINITCTL_SOCKET=path)[2]
 
 
 # --- PM2's files ---

@@ -144,7 +144,7 @@ BAD: Mapping[str, tuple[str, str]] = {
     "backoff_first": ("backoff_first = '30s'", "it is longer than backoff_max"),
     "backoff_max": ("backoff_max = ''", "'' is no duration"),
     "memory_limit": ("memory_limit = '300MB'", "'300MB' is no size; write for example 300M"),
-    "cron": ("cron = 5", "'5' is no text"),
+    "cron": ("cron = '0 24 * * *'", "'0 24 * * *' is no time of cron: its hour is '24'; write *, 0 to 23, a-b"),
     "watch": ("watch = true", "'true' is no list"),
     "watch_ignore": ("watch_ignore = ['']", "'' is no text"),
     "essential": ("essential = 'true'", "'true' is neither true nor false; write true or false, without quotes"),
@@ -268,6 +268,42 @@ def test_ways_that_cannot_be(lines: str, words: str, tmp_path: Path) -> None:
     assert words in said
 
 
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("*/5 0-6,22 1 jan-mar mon,7", "*/5 0-6,22 1 1-3 1,7"),
+        (" 0  4 * * SUN ", "0 4 * * 0"),
+        ("10-50/10 * * Dec */2", "10-50/10 * * 12 */2"),
+        ("@daily", "0 0 * * *"),
+        ("@Yearly", "0 0 1 1 *"),
+    ],
+)
+def test_times_of_cron(text: str, times: str, tmp_path: Path) -> None:
+    """Numbers alone reach the supervisor."""
+    assert app(tmp_path, f"cron = '{text}'")["cron"] == times
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 4 * *", "it has 4 fields; write minute, hour, day, month, weekday"),
+        ("@often", "it has 1 fields"),
+        ("60 * * * *", "its minute is '60'"),
+        ("* * 0 * *", "its day is '0'; write *, 1 to 31"),
+        ("* * * mon *", "its month is 'mon'"),
+        ("* * * * 8", "its weekday is '8'"),
+        ("5-1 * * * *", "its minute is '5-1'"),
+        ("*/0 * * * *", "its minute is '*/0'"),
+        ("1, * * * *", "its minute is '1,'"),
+        ("5/2 * * * *", "its minute is '5/2'"),
+        ("* * L * *", "its day is 'L'"),
+    ],
+)
+def test_times_that_are_none(text: str, words: str, tmp_path: Path) -> None:
+    """Which field, and what it may be."""
+    assert words in error(tmp_path, f"[apps.web]\ncommand = 'x'\ncron = '{text}'\n")
+
+
 # --- errors about the whole ---
 
 
@@ -363,6 +399,14 @@ def test_home_follows_the_user(tmp_path: Path) -> None:
     assert app(tmp_path, "user = 'root'", given)["environment"]["HOME"] == "/root"
     assert app(tmp_path, "user = 'root'\nenvironment.HOME = '/srv'", given)["environment"]["HOME"] == "/srv"
     assert app(tmp_path, "", given)["environment"]["HOME"] == "/nowhere"
+
+
+def test_only_root_can_start_as_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anything is started; oneself is no other."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    said = error(tmp_path, "[apps.a]\ncommand='x'\nuser = 0\n")
+    assert said == "apps.toml, line 3: a: user: only root can start it as another user; leave it out, or start as root"
+    assert app(tmp_path, "user = 1000\ngroup = 5")["uid"] == 1000
 
 
 def test_paths_start_at_the_app_s_cwd(tmp_path: Path) -> None:
@@ -466,8 +510,8 @@ def fits(value: object, schema: Mapping[str, Any]) -> bool:
 
 
 SCHEMA = json.loads(apps.schema())
-ABOUT_TWO_KEYS = {"backoff_first", "after", "user", "group", "command", "stop_signal", "listen"}
-"""What a schema cannot know: other keys, this system's users, the words of a command, names of signals, addresses."""
+ABOUT_TWO_KEYS = {"cron", "backoff_first", "after", "user", "group", "command", "stop_signal", "listen"}
+"""What a schema cannot know: other keys, this system's users, the words of a command, names of signals, addresses, times."""
 
 
 @pytest.mark.parametrize("key", GOOD)

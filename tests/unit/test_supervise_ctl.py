@@ -222,5 +222,5 @@ def test_every_word_is_there() -> None:
 
 
 def test_pyinit_above_says_so() -> None:
-    """By its variable; here, in a test, nobody of that name is above."""
+    """By its variable; tests/supervise has it found by its name."""
     assert is_under_pyinit({"PYINIT_STOP_BUDGET": "8000"})
