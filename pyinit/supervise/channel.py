@@ -48,7 +48,7 @@ DRAINING = "draining"
 
 LONGEST = 65536
 """Bytes of a line that we look at; a longer one is the program's own affair, and dropped."""
-MOST = 64
+MOST = 4096
 """Answers that may wait: a worker that asks on and reads none of them gets no more."""
 ATTEMPTS = 4
 """How often a descriptor is sent that does not arrive, as in Node."""
@@ -173,6 +173,8 @@ class Channel:
         self._framing = Framing()
         self.ended = False
         """The worker has closed its end, by ending if not otherwise."""
+        self.given: set[tuple[str | None, int]] = set()
+        """The addresses whose sockets it has been given."""
 
     @classmethod
     def pair(cls) -> "tuple[Channel, socket.socket]":
@@ -220,16 +222,16 @@ class Channel:
         host, backlog = request["host"], request.get("backlog")
         both = host is None or (host == "::" and request.get("only6") is not True)
         about = {"cmd": CMD, "id": request["id"], "host": host or "::"}
+        address = (None if both else host, request["port"])
         try:
-            shared = listen(
-                None if both else host, request["port"], backlog if type(backlog) is int and backlog > 0 else BACKLOG
-            )
+            shared = listen(*address, backlog if type(backlog) is int and backlog > 0 else BACKLOG)
         except (OSError, ValueError) as error:  # ValueError: a host with a NUL in it
             number = getattr(error, "errno", None) or 0
             self.say(
                 {**about, "act": "refused", "errno": number if number > 0 else errno.EINVAL}
             )  # getaddrinfo's are negative
         else:
+            self.given.add(address)
             self._framing.hand({**about, "act": "socket"}, shared)
             self.flush()
 

@@ -42,7 +42,7 @@ RESERVE = 1.0
 class Worker:
     """One place's process, or what was or will be one."""
 
-    __slots__ = ("app", "id", "instance", "killed", "leaving", "life", "place", "ran_out", "spawns", "spec")
+    __slots__ = ("app", "ending", "id", "instance", "killed", "leaving", "life", "place", "ran_out", "spawns", "spec")
 
     def __init__(self, place: "Place", spec: "App", life: Life) -> None:
         self.place: Final = place
@@ -59,6 +59,8 @@ class Worker:
         """Our SIGKILL came before its end."""
         self.ran_out = False
         """The kernel killed it for memory."""
+        self.ending = ""
+        """How its last process ended, in words."""
 
     @property
     def label(self) -> str:
@@ -68,13 +70,6 @@ class Worker:
     @property
     def is_over(self) -> bool:
         return self.life.phase in machine.OVER
-
-    @property
-    def ending(self) -> str:
-        """How its last process ended, in words; empty before."""
-        if self.life.status == machine.NO_STATUS:
-            return ""
-        return signals.ended_how(self.life.status) + (", out of memory" if self.ran_out else "")
 
 
 class Place:
@@ -176,8 +171,8 @@ class Job:
         """After each event: go on, or finish."""
         raise NotImplementedError
 
-    def noticed(self, worker: Worker, what: str) -> None:
-        """Something happened to a worker: whoever waits may be told."""
+    def cut(self, worker: Worker, count: int) -> None:
+        """A worker is stopped with connections open."""
 
     def cancel(self, now: float, why: str) -> None:
         self.finish(f"{self.word} was given up: {why}")
@@ -284,6 +279,7 @@ class Reload(Job):
         self.coming: Final[list[Place]] = []
         self.going: Final[list[Worker]] = []
         self.swapped = 0
+        self.connections_cut = 0
         self.failed = ""
 
     def concerns(self, group: Group) -> bool:
@@ -318,7 +314,12 @@ class Reload(Job):
             self.coming.append(place)
             self.fleet.bring(place, now)
         if not (self.queue or self.coming or self.going):
-            self.finish(self.failed, swapped=self.swapped)
+            self.finish(self.failed, swapped=self.swapped, cut=self.connections_cut)
+
+    def cut(self, worker: Worker, count: int) -> None:
+        if worker in self.going:
+            self.connections_cut += count
+            self.tell("cut", worker, f"{worker.label} had {count} connections open when its drain was over")
 
     def _swap(self, place: Place, new: Worker, now: float) -> None:
         old, place.worker, place.coming = place.worker, new, None
@@ -475,9 +476,14 @@ class Fleet:
         group.held = True
         for worker in group.workers:
             if worker.is_over:
-                why = "waits for " + ", ".join(group.spec.after) if group.spec.after else ""
-                worker.life = worker.life.but(phase=machine.WAITING, deadline=FOREVER, why=why)
+                self._wait_for(worker)
         return group.workers
+
+    @staticmethod
+    def _wait_for(worker: Worker) -> None:
+        after = worker.app.spec.after
+        why = "waits for " + ", ".join(after) if after else ""
+        worker.life = worker.life.but(phase=machine.WAITING, deadline=FOREVER, why=why)
 
     def happened(self, worker: Worker, event: "machine.Event", now: float) -> None:
         """Something happened to one worker."""
@@ -505,6 +511,8 @@ class Fleet:
 
     def _step(self, worker: Worker, event: "machine.Event", now: float) -> None:
         before = worker.life
+        if event[0] == machine.ENDED:
+            worker.ending = signals.ended_how(event[1]) + (", out of memory" if worker.ran_out else "")
         worker.life, verbs = machine.step(worker.spec, before, event, now, self.chance())
         for verb in verbs:
             if verb == machine.SPAWN:
@@ -588,10 +596,26 @@ class Fleet:
         if error := self._refuse("start", selectors, places):
             return error
         job = Arrival(self, client, "start", [place.worker for place in places], anew=False)
+        groups = {
+            place.app: [name for name in place.app.spec.after if self._is_coming(name, places)] for place in places
+        }
         for place in places:
-            place.app.held = False
-            self._step(place.worker, (machine.START,), now)
+            group = place.app
+            group.held = bool(groups[group])
+            if group.held and place.worker.is_over:
+                self._wait_for(place.worker)
+            elif not group.held:
+                self._step(place.worker, (machine.START,), now)
         return self._go(job, now)
+
+    def _is_coming(self, name: str, places: "Sequence[Place]") -> bool:
+        """Whether an app is started by the same word, or is just about to be ready."""
+        group = self.groups.get(name)
+        if group is None or group.is_ready:
+            return False
+        return any(place.app is group for place in places) or any(
+            w.life.phase == machine.STARTING for w in group.workers
+        )
 
     def restart(self, client: "Client | None", selectors: "Sequence[str]", now: float) -> str:
         """Stop and start again: for what cannot be there twice."""
@@ -638,6 +662,19 @@ class Fleet:
                 )
         return self._go(Reload(self, client, word, places), now)
 
+    def resize(self, cpus: int, now: float) -> None:
+        """The CPUs were counted again: where an app's instances are a matter of them, as many as that means now."""
+        self.cpus = cpus
+        for group in list(self.groups.values()):
+            by_cpus = group.count == "max" or int(group.count) < 0
+            number = instances(group.count, cpus)
+            if by_cpus and number != len(group.places) and self.closing is None and not self._busy("", group):
+                self.actions.append((SAY, "resize", f"{group.spec.name}: {number} instances for {cpus} CPUs", None))
+                self.shrink(group, number, now)
+                for worker in self.grow(group, number):
+                    self._step(worker, (machine.START,), now)
+        self._follow_up(now)
+
     def recycle(self, worker: Worker, why: str, now: float) -> None:
         """Replace one worker, for a reason of our own; as soon as nothing else is going on with its app."""
         if self.closing is not None or worker.place.worker is not worker or self._busy("", worker.app):
@@ -645,6 +682,13 @@ class Fleet:
         self.actions.append((SAY, "recycle", why, worker))
         if self.reload(None, [str(worker.id)], now, "recycle"):
             self._step(worker, (machine.AGAIN, worker.spec.grace), now)
+
+    def cut(self, worker: Worker, count: int) -> None:
+        """A worker is stopped with connections open: the report and the reload say so."""
+        text = f"{worker.label} is stopped with {count} connections open: its drain of {worker.spec.drain:g} s is over"
+        self.actions.append((SAY, "cut", text, worker))
+        for job in self.jobs:
+            job.cut(worker, count)
 
     def hung_up(self, client: "Client") -> None:
         """Whoever waited for a job has gone: the job goes on."""

@@ -106,6 +106,8 @@ class Console:
             return os.write(self.fd, data)
         try:
             return os.pwritev(self.fd, (data,), -1, os.RWF_NOWAIT)
+        except AttributeError:
+            pass  # a libc without pwritev2
         except OSError as error:
             if error.errno not in NOWAIT_UNKNOWN:
                 raise
@@ -114,6 +116,19 @@ class Console:
         if not any(events & (select.POLLOUT | select.POLLERR) for _, events in poll.poll(0)):
             raise BlockingIOError(errno.EAGAIN, "")
         return os.write(self.fd, data[:AT_ONCE])
+
+
+def own_description(fd: int) -> int:
+    """Where it is a terminal: a description of our own that does not block, else the same.
+
+    A terminal says that it is writable when one byte fits, and a longer line then waits for the reader.
+    """
+    if not os.isatty(fd):
+        return fd
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return fd  # another user's terminal, or no /proc
 
 
 def _is_regular(fd: int) -> bool:

@@ -11,10 +11,10 @@
 
 const CMD = 'NODE_PYINIT'; // the prefix keeps a message from the program's own 'message' event (documented with process.send)
 const COUNT_EVERY = 20; // ms between two looks at the connections that are left
-const ROUND_TRIP = 250; // ms, at most
+const ROUND_TRIP = 250; // ms that a peer has for its answer
 const FOR_EVER = 2 ** 31 - 1; // the longest timer there is: for one that is there only to keep the event loop alive
 
-if (require('worker_threads').isMainThread) begin(); // a thread is given --require too, but neither the channel nor signals
+begin();
 
 function begin() {
   // NODE_OPTIONS begins with the words that loaded this file. What the program starts is not to load it.
@@ -27,7 +27,7 @@ function begin() {
   }
   const worker = process.env.PYINIT_WORKER?.split('/').pop(); // as LISTEN_PID: the process that is meant
   if (worker === String(process.pid)) {
-    if (!process.connected) return;
+    if (!process.connected) return; // a thread: it is given --require too, but neither the channel nor signals
     shareSockets();
     outliveTheSupervisor();
   } else if (worker) {
@@ -105,8 +105,8 @@ function shareSockets() {
     const attempt = attempts.get(this);
     if (this._handle || typeof fd === 'number' || !(port > 0) || attempt?.isOwn || !process.connected) return goOn(false);
 
-    const where = `${address} ${port}`;
     ask({ host: address, port, backlog, only6: Boolean(flags & 1) }, (message, handle) => {
+      const where = `${message.host} ${port}`;
       const isTaken = () => [...servers].some(([server, other]) => other === where && server.listening);
       if (attempts.get(this) !== attempt) {
         if (handle) handle.close();
@@ -129,7 +129,10 @@ function shareSockets() {
     if (!servers.has(server)) {
       watchAnswers();
       server.on('session', onSession); // only servers of HTTP/2 have any
-      server.once('close', () => servers.delete(server));
+      server.once('close', () => {
+        server.off('session', onSession);
+        servers.delete(server);
+      });
     }
     servers.set(server, where);
   }
@@ -148,12 +151,12 @@ function shareSockets() {
     async function count() {
       let left = 0;
       for (const server of servers.keys()) left += await connections(server);
-      if (left === last || !alive) return;
+      if (left === last) return;
       last = left;
       tell('draining', { connections: left });
       if (left) return;
       clearInterval(alive);
-      alive = setInterval(() => {}, FOR_EVER);
+      if (alive.hasRef()) alive = setInterval(() => {}, FOR_EVER);
     }
   }
 
@@ -161,10 +164,7 @@ function shareSockets() {
   // at. From that signal (or message) on it ends when it will. A listener would be seen: signal-exit counts them.
   const { emit } = process;
   process.emit = function (name, ...args) {
-    if (alive && (name === 'message' || (typeof name === 'string' && name.startsWith('SIG')))) {
-      clearInterval(alive);
-      alive = null;
-    }
+    if (alive && (name === 'message' || String(name).startsWith('SIG'))) alive.unref();
     return Reflect.apply(emit, this, [name, ...args]);
   };
 

@@ -24,9 +24,10 @@ PASSES = 50
 class StartError(Exception):
     """A worker could not be started: `status` as a wait status, the text the line for the user."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, number: int = 0) -> None:
         super().__init__(text)
         self.status = status
+        self.errno = number
 
 
 def spawn(
@@ -47,7 +48,9 @@ def spawn(
     try:
         reader, writer = os.pipe()
     except OSError as error:
-        raise StartError(125 << 8, f"cannot start a process: {error.strerror}; raise the limit of open files") from None
+        raise StartError(
+            125 << 8, f"cannot start a process: {error.strerror}; raise the limit of open files", error.errno or 0
+        ) from None
     # a handler of ours that ran in the child would tell us, through the descriptor that both share, of a signal we never had
     _signal.pthread_sigmask(_signal.SIG_BLOCK, signals.ALL)
     try:
@@ -57,7 +60,7 @@ def spawn(
     except OSError as error:
         os.close(reader)
         hint = "; the container's --pids-limit or RLIMIT_NPROC is reached" if error.errno == errno.EAGAIN else ""
-        raise StartError(125 << 8, f"cannot start a process: {error.strerror}{hint}") from None
+        raise StartError(125 << 8, f"cannot start a process: {error.strerror}{hint}", error.errno or 0) from None
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         os.close(writer)
@@ -103,10 +106,11 @@ def _become(
             if number not in (signals.KILL, signals.STOP):
                 _signal.signal(number, _signal.SIG_DFL)
         uid, gid = user
+        if user != (None, None) and os.geteuid() == 0:
+            step = b"groups"
+            os.setgroups([] if gid is None else [gid])  # root's are not for somebody else
         if gid is not None:
             step, what = b"gid", b"%d" % gid
-            if os.geteuid() == 0:
-                os.setgroups([gid])
             os.setgid(gid)
         if uid is not None:
             step, what = b"uid", b"%d" % uid
@@ -171,7 +175,7 @@ def send(p: Process, number: int) -> bool:
             fd = os.pidfd_open(p.pid)
         except ProcessLookupError:
             return False
-        except OSError:
+        except (OSError, AttributeError):
             fd = -1  # an old kernel, or a seccomp profile that does not know the call
         now = forensics.process(p.pid)
         if now is None or now.identity != p.identity:

@@ -23,6 +23,7 @@ class Sockets:
 
     def __init__(self) -> None:
         self._open: dict[Key, socket.socket] = {}
+        self._asked: set[Key] = set()
 
     def listen(self, host: "str | None", port: int, backlog: int = BACKLOG) -> socket.socket:
         """The socket for a TCP address, the same one each time. Raises OSError where it cannot be bound."""
@@ -30,6 +31,20 @@ class Sockets:
         if key not in self._open:
             self._open[key] = tcp(host, port, backlog)
         return self._open[key]
+
+    def asked(self, host: "str | None", port: int, backlog: int) -> socket.socket:
+        """The same for a worker that asks while it runs, not because an app's `listen` names it: `keep` may close it."""
+        is_new = (host or "", port) not in self._open
+        one = self.listen(host, port, backlog)
+        if is_new:
+            self._asked.add((host or "", port))
+        return one
+
+    def keep(self, addresses: "set[tuple[str | None, int]]") -> None:
+        """Close what was asked for, but for these: nobody is to wait in a queue that no worker takes from."""
+        for key in self._asked - {(host or "", port) for host, port in addresses}:
+            self._asked.discard(key)
+            self._open.pop(key).close()
 
     def named(self, one: "dict[str, Any]") -> socket.socket:
         """The socket that an app's `listen` names."""
@@ -50,6 +65,7 @@ class Sockets:
                 except OSError:
                     pass  # whoever took the name may have it
         self._open.clear()
+        self._asked.clear()
 
 
 def tcp(host: "str | None", port: int, backlog: int = BACKLOG) -> socket.socket:

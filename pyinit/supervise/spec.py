@@ -107,6 +107,14 @@ def _codes(value: "Any") -> "frozenset[int]":
     return frozenset(value)
 
 
+def _cron(value: "Any") -> str:
+    from pyinit.supervise.cron import Entry
+
+    text = _text(value)
+    Entry(text)
+    return text
+
+
 def _listen(value: "Any") -> "tuple[dict[str, Any], ...]":
     if not isinstance(value, list):
         raise ValueError
@@ -231,7 +239,7 @@ APP: "dict[str, Kind]" = {
     "backoff_first": DURATION,
     "backoff_max": DURATION,
     "memory_limit": _maybe(COUNT),
-    "cron": _maybe(TEXT),
+    "cron": _maybe(Kind("a cron entry, such as 0 4 * * *", _cron)),
     "watch": WORDS,
     "watch_ignore": WORDS,
     "essential": TRUTH,

@@ -8,15 +8,16 @@ Rejected: asyncio (7 MB, and a child watcher that has to be worked around), thre
 """
 
 import _signal
+import errno
 import os
 import selectors
 import socket
 import sys
 import time
 
-from pyinit.init import forensics, signals
+from pyinit.init import forensics, program, signals
 from pyinit.init.report import Report
-from pyinit.supervise import cgroup, control, fleet, logs, machine, process, ready
+from pyinit.supervise import cgroup, control, fleet, logs, machine, process, ready, watch
 from pyinit.supervise.fleet import Fleet, Worker
 from pyinit.supervise.sockets import Sockets
 from pyinit.supervise.spec import DESCRIPTOR, FOREVER, HTTP, LISTENING, LOG, MESSAGE, NOTIFY, TCP
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 STOP_SIGNALS = (signals.TERM, signals.INT, signals.QUIT)
 RELOAD_SIGNAL, REOPEN_SIGNAL = signals.HUP, 12  # USR2
+IGNORED = (10, 14)
+"""USR1 and ALRM mean nothing here, and would end the supervisor."""
+TEMPORARY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Why a process cannot be started now, and perhaps a second later."""
 MEMORY_PAUSE = 2.0
 """Seconds between two looks at the memory of those that have a limit."""
 MOST_READS = 16
@@ -75,7 +80,7 @@ class Supervisor:
         self.report: Final = report
         self.selector: Final = selectors.DefaultSelector()
         self.fleet: Final = Fleet(spec, chance, cgroup.cpus())
-        self.console: Final = logs.Console(1)
+        self.console: Final = logs.Console(logs.own_description(1))
         self.running: dict[Worker, Running] = {}
         self.by_pid: dict[int, Running] = {}
         self.helpers: dict[int, str] = {}
@@ -89,6 +94,8 @@ class Supervisor:
         self.recent: dict[fleet.Place, logs.Recent] = {}
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.followers: list[tuple[Client, list[str], str | None]] = []
+        self.watched: dict[str, int] = {}
+        """What the files of an app with `watch` looked like."""
         self.oom_kills = forensics.oom_kills() or 0
         self.status: int | None = None
         self.hangup_stops = any(os.isatty(fd) for fd in (0, 1, 2))
@@ -100,7 +107,7 @@ class Supervisor:
         signal_pipe.setblocking(False)
         self.signal_pipe: Final = signal_pipe
         _signal.set_wakeup_fd(signal_pipe.fileno(), warn_on_full_buffer=False)
-        for number in (*STOP_SIGNALS, RELOAD_SIGNAL, REOPEN_SIGNAL, signals.CHLD):
+        for number in (*STOP_SIGNALS, RELOAD_SIGNAL, REOPEN_SIGNAL, signals.CHLD, *IGNORED):
             _signal.signal(number, _do_nothing)
         self.watch(self.wake_up, READ, self._signals)
 
@@ -175,7 +182,7 @@ class Supervisor:
         if numbers & set(STOP_SIGNALS) or (signals.HUP in numbers and self.hangup_stops):
             self.fleet.shut_down(now)
         elif RELOAD_SIGNAL in numbers:
-            self.fleet.cpus = cgroup.cpus()
+            self.fleet.resize(cgroup.cpus(), now)
             if error := self.fleet.reload(None, ["all"], now, "SIGHUP"):
                 self.report.warn(error)
         if REOPEN_SIGNAL in numbers:
@@ -187,9 +194,11 @@ class Supervisor:
     def carry_out(self) -> None:
         """Do everything that the fleet has decided; doing it may decide more."""
         while self.fleet.actions:
-            actions, self.fleet.actions = self.fleet.actions, []
-            for verb, *arguments in actions:
+            verb, *arguments = self.fleet.actions.pop(0)
+            try:
                 HANDS[verb](self, *arguments)
+            except Exception as error:  # noqa: BLE001 - as in `run`: the others' turn comes all the same
+                self.report.warn(f"internal error in {verb}, going on: {error!r}; please report it")
 
     def spawn(self, worker: Worker) -> None:
         """Start a worker's process."""
@@ -202,11 +211,8 @@ class Supervisor:
                 spec.command, one.environment, spec.cwd, descriptors, user=(spec.uid, spec.gid), label=worker.label
             )
         except (process.StartError, OSError) as error:
-            status, text = 125 << 8, f"{error.strerror}: {error.filename or ''}" if isinstance(error, OSError) else ""
-            if isinstance(error, process.StartError):
-                status, text = error.status, str(error)
             self._close(one)
-            self.fleet.happened(worker, (machine.FAILED, status, text), time.monotonic())
+            self._not_started(worker, error)
             return
         finally:
             for fd in opened:
@@ -224,16 +230,33 @@ class Supervisor:
             2, "spawn", f"started {worker.label} as PID {one.pid}", app=spec.name, instance=worker.instance, pid=one.pid
         )
 
+    def _not_started(self, worker: Worker, error: "process.StartError | OSError") -> None:
+        """It is given up, or, where the machine has no room now, has ended in a second: then the policy decides."""
+        text = f"cannot start {worker.label}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        status = error.status if isinstance(error, process.StartError) else program.OWN_FAILURE << 8
+        if error.errno not in TEMPORARY:
+            self.fleet.happened(worker, (machine.FAILED, status, text), time.monotonic())
+            return
+        self.report.warn(text)
+        spawns = worker.spawns
+
+        def end() -> None:
+            if worker.spawns == spawns:
+                self.fleet.happened(worker, (machine.ENDED, status, False), time.monotonic())
+
+        self.timers[f"not started {worker.id} {spawns}"] = (time.monotonic() + 1, end)
+
     def _descriptors(self, one: Running, opened: "list[int]") -> "dict[int, int]":
         """What a process is to have open, by its number there, and its environment; `opened` is what we close after the fork."""
         worker, spec = one.worker, one.worker.spec
         environ = one.environment = environment(worker)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        opened.append(null)
-        descriptors = {0: null, 1: null, 2: null}
+        self.recent = {place: recent for place, recent in self.recent.items() if place in place.app.places}
         recent = self.recent.setdefault(worker.place, logs.Recent())
         one.output = logs.Output(spec.name, worker.instance, spec.logs, self.form, self.console, recent)
         one.output.listeners.append(lambda stream, lines: self._follow(worker, stream, lines))
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        opened.append(null)
+        descriptors = {0: null, 1: null, 2: null}
         if not spec.logs.off:
             for number, name in ((1, logs.STDOUT), (2, logs.STDERR)):
                 reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -285,13 +308,7 @@ class Supervisor:
         if one is None:
             return
         if one.connections:
-            count = one.connections
-            self.report.say(
-                1,
-                "cut",
-                f"{worker.label} is stopped with {count} connections open: its drain of {worker.spec.drain:g} s is over",
-                connections=count,
-            )
+            self.fleet.cut(worker, one.connections)
         if worker.spec.stop_message is not None and one.channel is not None and not one.channel.ended:
             one.channel.say(worker.spec.stop_message)
             self._watch_channel(one)
@@ -387,11 +404,23 @@ class Supervisor:
         if not left:
             self.running.pop(worker, None)
         self.fleet.happened(worker, (machine.ENDED, status, left), time.monotonic())
+        self._release_sockets(worker)
 
     def _swept(self, one: Running) -> None:
         if self.running.get(one.worker) is one:
             del self.running[one.worker]
             self.fleet.happened(one.worker, (machine.EMPTY,), time.monotonic())
+            self._release_sockets(one.worker)
+
+    def _release_sockets(self, worker: Worker) -> None:
+        """Once it is over: close what only it listened on. Not while another one of its app is about to start and may ask for it."""
+        named = self.sockets.get(worker.spec.name)
+        if not worker.is_over or named is None:
+            return
+        others = [other for other in self.fleet.workers() if other.app is worker.app and not other.is_over]
+        if all(other in self.running for other in others):
+            channels = [self.running[other].channel for other in others]
+            named.keep({address for channel in channels if channel is not None for address in channel.given})
 
     def _close(self, one: Running) -> None:
         """Everything of a process but its output: others may hold the other end of that."""
@@ -482,7 +511,7 @@ class Supervisor:
                 if spec.ready["kind"] == MESSAGE and value == spec.ready["text"]:
                     self._is_ready(one)
             elif word == "listen":
-                channel.answer(value, self.sockets[spec.name].listen)
+                channel.answer(value, self.sockets[spec.name].asked)
             elif word == "listening":
                 worker.app.listened = True
                 if spec.ready["kind"] == LISTENING:
@@ -590,23 +619,73 @@ class Supervisor:
             self.report.warn(f"cannot compress {path}: {signals.ended_how(status)}; it stays as it is")
         self._compress_next()
 
-    # --- memory ---
+    # --- what asks for a replacement by itself ---
 
     def arm(self) -> None:
         """The timers that the apps as they are now need."""
-        if any(group.spec.memory_limit for group in self.fleet.groups.values()):
-            self.timers["memory"] = (time.monotonic() + MEMORY_PAUSE, self._look_at_memory)
+        self._arm_looks()
+        for name in [name for name in self.timers if name.startswith("cron ")]:
+            del self.timers[name]
+        for group in self.fleet.groups.values():
+            if group.spec.cron:
+                self._arm_cron(group.spec.name, group.spec.cron)
+
+    def _arm_looks(self) -> None:
+        groups = self.fleet.groups.values()
+        self._every(
+            "memory", MEMORY_PAUSE, self._look_at_memory, needed=any(group.spec.memory_limit for group in groups)
+        )
+        self._every("watch", watch.PAUSE, self._look_at_files, needed=any(group.spec.watch for group in groups))
+
+    def _every(self, name: str, pause: float, call: "Callable[[], None]", *, needed: bool) -> None:
+        if needed:
+            self.timers.setdefault(name, (time.monotonic() + pause, call))
         else:
-            self.timers.pop("memory", None)
+            self.timers.pop(name, None)
 
     def _look_at_memory(self) -> None:
         for one in list(self.running.values()):
             limit = one.worker.spec.memory_limit
             used = process.memory(one.pid) if limit and one.worker.life.phase == machine.READY else None
             if limit and used and used > limit:
-                why = f"{one.worker.label} uses {used >> 20} MiB of {limit >> 20} and is replaced"
+                why = f"{one.worker.label} uses {used >> 20} MiB, more than its memory limit of {limit >> 20} MiB, and is replaced"
                 self.fleet.recycle(one.worker, why, time.monotonic())
-        self.arm()
+        self._arm_looks()
+
+    def _look_at_files(self) -> None:
+        for name, group in list(self.fleet.groups.items()):
+            if not group.spec.watch:
+                continue
+            now = watch.look(group.spec.watch, group.spec.watch_ignore)
+            before = self.watched.setdefault(name, now)
+            if now != before:
+                self.watched[name] = now
+                self.report.say(1, "watch", f"files of {name} have changed: restarting it", app=name)
+                self._by_itself(self.fleet.restart(None, [name], time.monotonic()))
+        self._arm_looks()
+
+    def _arm_cron(self, name: str, text: str) -> None:
+        """A timer of wall time is looked at again at least once an hour: the clock may have been set meanwhile."""
+        from pyinit.supervise.cron import Entry
+
+        now = time.time()
+        when = Entry(text).next(now)
+        if when is not None:
+            wait = min(when - now, 3600.0)
+            is_due = wait == when - now
+            self.timers[f"cron {name}"] = (time.monotonic() + wait, lambda: self._cron(name, text, is_due=is_due))
+
+    def _cron(self, name: str, text: str, *, is_due: bool) -> None:
+        self._arm_cron(name, text)
+        if is_due:
+            self.report.say(1, "cron", f"{name} is due ({text}): its workers are replaced", app=name)
+            now = time.monotonic()
+            if self.fleet.reload(None, [name], now, "cron"):  # what cannot be there twice is stopped first
+                self._by_itself(self.fleet.restart(None, [name], now))
+
+    def _by_itself(self, error: str) -> None:
+        if error:
+            self.report.warn(error)
 
     # --- control ---
 

@@ -1,33 +1,20 @@
 """What workers say: labelled, rotated, compressed, and never the reason that something waits which should not."""
 
-import gzip
 import json
 import os
 import re
 import resource
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support import processes
+from support.numbered import NUMBERS, check, content, files, is_done
 from support.supervised import Supervised, worker
 from support.waiting import until
 
 Supervise = Callable[..., Supervised]
-
-NUMBERS = """
-who, count = int(os.environ["NODE_APP_INSTANCE"]), int(os.environ["COUNT"])
-ready()
-text = b""
-for number in range(count):
-    text += b"%d %07d %s\\n" % (who, number, b"x" * (number % 50))
-    if len(text) > 5000:  # cut anywhere: a line in two writes is the usual case
-        os.write(1, text[:4999]); text = text[4999:]
-os.write(1, text)
-say("done"); forever()
-"""
 
 
 def numbered(supervise: Supervise, folder: Path, count: int, instances: int, **logs: object) -> Supervised:
@@ -37,39 +24,6 @@ def numbered(supervise: Supervise, folder: Path, count: int, instances: int, **l
     return supervise(one)
 
 
-def texts(folder: Path) -> list[bytes]:
-    """The content of the files, oldest first."""
-    rotated = sorted(folder.glob("out.log.*"))
-    return [
-        gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        for path in [*rotated, folder / "out.log"]
-    ]
-
-
-def check(folder: Path, count: int, instances: int) -> int:
-    """None is missing, none is there twice, none is torn, each worker's are in order; how many files there are."""
-    files = texts(folder)
-    assert all(text.endswith(b"\n") or not text for text in files)
-    seen: Counter[int] = Counter()
-    for line in b"".join(files).splitlines():
-        if line == b"done":
-            continue
-        found = re.fullmatch(rb"(\d) (\d{7}) (x*)", line)
-        assert found is not None, f"torn: {line!r}"
-        who, number = int(found[1]), int(found[2])
-        assert (number, len(found[3])) == (seen[who], number % 50), (
-            f"worker {who}: {number} where {seen[who]} was to come"
-        )
-        seen[who] += 1
-    assert seen == dict.fromkeys(range(instances), count)
-    return len(files)
-
-
-def is_done(folder: Path, instances: int) -> bool:
-    """Every worker has written its last line."""
-    return b"".join(texts(folder)[-3:]).count(b"done\n") == instances
-
-
 @pytest.mark.parametrize("compress", [False, True])
 def test_rotation_loses_nothing(supervise: Supervise, tmp_path: Path, compress: bool) -> None:  # noqa: FBT001
     """Numbered lines of four workers over many rotations."""
@@ -77,11 +31,11 @@ def test_rotation_loses_nothing(supervise: Supervise, tmp_path: Path, compress: 
     count = 100_000
     supervised = numbered(supervise, folder, count, 4, max_size=500_000, keep=1000, compress=compress)
     supervised.ready()
-    until(lambda: (folder / "out.log").exists() and is_done(folder, 4), 60, "the last lines")
+    until(lambda: (folder / "out.log").exists() and is_done(folder / "out.log", 4), 60, "the last lines")
     if compress:
         until(lambda: all(path.suffix == ".gz" for path in folder.glob("out.log.*")), 60, "the last file's compression")
     supervised.run.send("TERM").wait()
-    assert check(folder, count, 4) > 15
+    assert check(folder / "out.log", count, 4) > 15
     assert all(path.stat().st_size <= 500_000 for path in folder.iterdir())
 
 
@@ -94,22 +48,26 @@ def test_a_lost_line_is_noticed(tmp_path: Path) -> None:
         "torn": [*lines[:2], lines[2][:5], b"\n", *lines[3:]],
         "short": [*lines[:4], lines[4][:-2] + b"\n"],
     }
-    for name, content in {"good": lines, **broken}.items():
-        (tmp_path / "out.log").write_bytes(b"".join(content))
+    for name, parts in {"good": lines, **broken}.items():
+        (tmp_path / "out.log").write_bytes(b"".join(parts))
         if name == "good":
-            check(tmp_path, 5, 1)
+            check(tmp_path / "out.log", 5, 1)
         else:
             with pytest.raises(AssertionError):
-                check(tmp_path, 5, 1)
+                check(tmp_path / "out.log", 5, 1)
 
 
 def test_retention(supervise: Supervise, tmp_path: Path) -> None:
     """The oldest go, and what is kept is the end of what was said, whole."""
     folder = tmp_path / "logs"
     supervised = numbered(supervise, folder, 30_000, 1, max_size=100_000, keep=3).ready()
-    until(lambda: is_done(folder, 1), 30, "the last lines")
+    until(lambda: is_done(folder / "out.log", 1), 30, "the last lines")
     assert len(list(folder.iterdir())) == 4
-    numbers = [int(line.split()[1]) for line in b"".join(texts(folder)).splitlines() if line != b"done"]
+    numbers = [
+        int(line.split()[1])
+        for line in b"".join(map(content, files(folder / "out.log"))).splitlines()
+        if line != b"done"
+    ]
     assert numbers == list(range(numbers[0], 30_000))
     del supervised
 
@@ -120,9 +78,9 @@ def test_rotation_by_time(supervise: Supervise, tmp_path: Path) -> None:
     path = tmp_path / "out.log"
     supervise(worker("web", code, logs={"stdout": str(path), "every": 0.1})).ready()
     until(lambda: b"done\n" in path.read_bytes(), 20, "the last line")
-    files = texts(tmp_path)
-    assert len(files) > 3
-    assert b"".join(files).split() == [*(b"%d" % n for n in range(30)), b"done"]
+    found = files(path)
+    assert len(found) > 3
+    assert b"".join(map(content, found)).split() == [*(b"%d" % n for n in range(30)), b"done"]
 
 
 def test_reopen(supervise: Supervise, tmp_path: Path) -> None:

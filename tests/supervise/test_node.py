@@ -93,11 +93,30 @@ def test_http(shape: str, any_node: str, workers: Make) -> None:
     each_serves(pair, lambda: get(port, "::1" if shape == "six" else "localhost" if shape == "name" else "127.0.0.1"))
 
 
+def test_ipv6_alone(any_node: str, workers: Make) -> None:
+    """`ipv6Only` leaves the port's other half to somebody else."""
+    port = free_port()
+    pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), "six-alone", str(port))
+    each_serves(pair, lambda: get(port, "::1"))
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
 def test_two_ports(any_node: str, workers: Make) -> None:
     ports = free_port(), free_port()
     pair = two(workers(any_node), str(PROGRAMS / "shapes.js"), "two", *map(str, ports), listening=2)
     for port in ports:
         each_serves(pair, lambda port=port: get(port))  # type: ignore[misc]
+
+
+def test_hundred_ports(node: str, workers: Make) -> None:
+    """All asked for at once: each comes after the one before it."""
+    ports = sorted({free_port() for _ in range(100)})
+    code = (
+        f"for (const port of {ports}) require('http').createServer((q, r) => r.end(String(process.pid))).listen(port);"
+    )
+    pair = two(workers(node), "-e", code, listening=len(ports))
+    each_serves(pair, lambda: get(ports[-1]))
 
 
 def test_plain_tcp(any_node: str, workers: Make) -> None:

@@ -90,14 +90,15 @@ def test_error_that_nobody_listens_to(node: str, workers: Make) -> None:
         assert f"Error: listen EADDRINUSE: address already in use 127.0.0.1:{port}" in worker.out
 
 
-def test_same_port_twice_in_one_process(any_node: str, workers: Make) -> None:
+@pytest.mark.parametrize("host", ["", "'::', ", "'0.0.0.0', "])
+def test_same_port_twice_in_one_process(host: str, any_node: str, workers: Make) -> None:
     """The socket is shared between workers, not between the servers of one."""
     port = free_port()
     code = (
         TELLS_ERRORS
         + f"""
         const net = require('net');
-        told(net.createServer()).listen({port}, () => told(net.createServer()).listen({port}));
+        told(net.createServer()).listen({port}, () => told(net.createServer()).listen({port}, {host} () => console.log('twice')));
         """
     )
     app = workers(any_node)
@@ -107,21 +108,29 @@ def test_same_port_twice_in_one_process(any_node: str, workers: Make) -> None:
 
 def test_closed_before_it_listens(any_node: str, workers: Make) -> None:
     """As in Node's own cluster: no 'listening', and close() says that nothing was open; the next listen() counts."""
-    port, other = free_port(), free_port()
+    ports = [free_port() for _ in range(3)]
     worker = workers(any_node).start(
         "-e",
         f"""
-        const server = require('net').createServer();
-        server.on('listening', () => console.log('listening', server.address().port));
-        server.listen({port});
-        server.close((error) => console.log('closed', error && error.code));
-        server.listen({other});
+        const [closed, again] = [0, 1].map((number) => {{
+          const server = require('net').createServer();
+          server.on('listening', () => console.log('listening', number, server.address().port));
+          server.listen({ports[0]});
+          server.close((error) => console.log('closed', number, error && error.code));
+          return server;
+        }});
+        again.listen({ports[1]});
+        require('net').createServer().listen({ports[2]}, () => console.log('done'));
         """,
     )
-    assert worker.await_line("closed") == "ERR_SERVER_NOT_RUNNING"
-    assert worker.await_line("listening") == str(other)
-    assert [value["port"] for value in worker.heard(LISTENING)] == [other]
-    assert worker.out.count("listening") == 1
+    worker.await_line("done")
+    assert sorted(worker.out.splitlines()) == [
+        "closed 0 ERR_SERVER_NOT_RUNNING",
+        "closed 1 ERR_SERVER_NOT_RUNNING",
+        "done",
+        f"listening 1 {ports[1]}",
+    ]
+    assert [value["port"] for value in worker.heard(LISTENING)] == ports[1:]
 
 
 # --- its own affair ---

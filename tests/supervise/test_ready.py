@@ -141,7 +141,8 @@ forever()
 """
     one = worker("web", code, listen=[{"host": "127.0.0.1", "port": port}, {"unix": str(path), "mode": 0o600}])
     supervised = supervise(one).ready()
-    assert sorted(processes.descriptors(supervised.pids()[0])) == [0, 1, 2, 3, 4]
+    (pid,) = supervised.pids()
+    until(lambda: sorted(processes.descriptors(pid)) == [0, 1, 2, 3, 4], 10, "no descriptor but these")
     assert path.stat().st_mode & 0o777 == 0o600
     with socket.create_connection(("127.0.0.1", port)):
         supervised.run.wait_out("web:0 | 1")

@@ -18,24 +18,24 @@ from support.waiting import until
 Supervise = Callable[..., Supervised]
 
 SERVER = """
-import socket
+import select, socket
 listener = socket.socket(fileno=int(os.environ.get("FD", "3")))
-listener.setblocking(True)
-asked = []
-on_term(lambda: asked.append(1) or listener.settimeout(0.01))
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+signal.set_wakeup_fd(writer)
+on_term(lambda: None)
 ready()
-while True:
+while reader not in select.select([listener, reader], [], [])[0]:
     try:
         connection, _ = listener.accept()
-    except TimeoutError:
-        leave()
+    except BlockingIOError:
+        continue  # another one was faster
     connection.settimeout(10)
     connection.recv(4096)
-    body = (os.environ.get("VERSION", "") + str(os.getpid())).encode()
+    body = str(os.getpid()).encode()
     connection.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
     connection.close()
-    if asked:
-        leave()
+leave()
 """
 """A server that takes one connection at a time and finishes it before it leaves."""
 
@@ -273,3 +273,34 @@ def test_queue_worker_that_never_listens(supervise: Supervise) -> None:
     began = time.monotonic()
     supervised.do("reload")
     assert time.monotonic() - began < 5
+
+
+# --- replacements that nobody asked for ---
+
+
+def test_memory_limit(supervise: Supervise) -> None:
+    """Replaced with the new one first, before the kernel has to do it."""
+    code = "signal.signal(10, lambda *_: held.append(b'x' * 60_000_000)); held = []; forever()"
+    supervised = supervise(worker("web", code, memory_limit=50_000_000), worker("other")).ready()
+    (pid,) = supervised.pids("web")
+    supervised.do("signal", "web", signal="USR1")
+    until(
+        lambda: supervised.pids("web") not in ([], [pid]) and supervised.states("web") == ["ready"],
+        20,
+        "its replacement",
+    )
+    supervised.run.wait_err("web:0 uses [0-9]+ MiB, more than its memory limit of 47 MiB, and is replaced")
+
+
+def test_watch(supervise: Supervise, tmp_path: Path) -> None:
+    """Restarted when a file changes; nothing is looked at where nobody asks for it."""
+    file = tmp_path / "server.py"
+    file.touch()
+    supervised = supervise(worker("web", watch=[str(tmp_path / "server.py")])).ready()
+    (pid,) = supervised.pids()
+    until(
+        lambda: file.write_text(str(time.monotonic()), encoding="ascii") and supervised.pids() not in ([], [pid]),
+        20,
+        "a restart",
+    )
+    supervised.run.wait_err("files of web have changed: restarting it")

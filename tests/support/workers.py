@@ -4,12 +4,14 @@
 """
 
 import os
+import random
 import selectors
 import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -21,6 +23,8 @@ from support.waiting import until
 
 Listen = Callable[[str | None, int, int], socket.socket]
 
+PATIENCE = 20.0
+"""Seconds for whatever is waited for here."""
 CHANNEL = 3
 """The number of the channel's descriptor in a worker."""
 
@@ -46,10 +50,10 @@ class Worker:
         """The values of all events of one kind."""
         return [value for kind, value in tuple(self.events) if kind == word]
 
-    def await_(self, condition: Callable[[], Any], what: str, timeout: float = 20) -> Any:  # noqa: ANN401
+    def await_(self, condition: Callable[[], Any], what: str) -> Any:  # noqa: ANN401
         """Wait for something to be true of it; when that does not come, what it wrote is in the error."""
         try:
-            return until(condition, timeout, what)
+            return until(condition, PATIENCE, what)
         except AssertionError as error:
             error.add_note(f"events: {self.events}\nit wrote:\n{self.out}")
             raise
@@ -74,9 +78,9 @@ class Worker:
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self) -> int:
         """How it ended, as os.waitstatus_to_exitcode."""
-        self.await_(self._ended, "its end", timeout)
+        self.await_(self._ended, "its end")
         assert self._status is not None
         return os.waitstatus_to_exitcode(self._status)
 
@@ -176,11 +180,17 @@ class Workers:
         self._selector.close()
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket(socket.AF_INET6) as one:
-        one.bind(("::", 0))
-        return int(one.getsockname()[1])
+def free_port(count: int = 1) -> int:
+    """The first of so many ports in a row that nobody has; below those that the kernel gives to connections as they come."""
+    while True:
+        first = random.randrange(10_000, 30_000)
+        try:
+            with ExitStack() as stack:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True))
+        except OSError:
+            continue
+        return first
 
 
 def listener(port: int) -> str:

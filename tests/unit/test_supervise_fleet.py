@@ -41,6 +41,7 @@ class World:
         self.answers: dict[str, Json] = {}
         self.told: list[Json] = []
         self.exits: list[int] = []
+        self.said: list[str] = []
         self.clients = 0
         self.forgotten: list[str] = []
         self.closed = False
@@ -68,8 +69,8 @@ class World:
     def do_kill(self, worker: Worker) -> None:
         self.processes[worker].killed = True
 
-    def do_say(self, *_: object) -> None:
-        pass
+    def do_say(self, _event: str, text: str, _worker: object) -> None:
+        self.said.append(text)
 
     def do_tell(self, _client: str, line: Json) -> None:
         self.told.append(line)
@@ -219,7 +220,70 @@ def test_reload(*, fails: bool) -> None:
         )
     else:
         assert not set(after) & set(before)
-        assert world.answers == {"client 1": {"ok": True, "swapped": 2}}
+        assert world.answers == {"client 1": {"ok": True, "swapped": 2, "cut": 0}}
+
+
+def test_connections_that_are_cut_are_counted() -> None:
+    """In the line of the report and in the answer."""
+    world = World(web(instances=1))
+    world.ready(next(world.fleet.workers()))
+    world.reload()
+    old, new = world.fleet.groups["web"].places[0].worker, world.fleet.groups["web"].places[0].coming
+    assert new is not None
+    world.ready(new)
+    world.tick()  # the drain is over
+    world.fleet.cut(old, 3)
+    world.end(old, 15)
+    assert world.answers["client 1"] == {"ok": True, "swapped": 1, "cut": 3}
+    assert "web:0 is stopped with 3 connections open: its drain of 5 s is over" in world.said
+
+
+def test_out_of_memory_is_named() -> None:
+    """In the report, and for whoever looks later, though the next process runs by then."""
+    world = World(web(instances=1))
+    (worker,) = world.processes
+    world.ready(worker)
+    worker.ran_out = True
+    world.end(worker, 9)
+    assert worker in world.processes
+    assert worker.ending == "SIGKILL, out of memory"
+    assert "web:0 ended: SIGKILL, out of memory, starts again" in world.said
+
+
+def test_cpus_are_counted_again() -> None:
+    """`max` and -1 follow; a number stays what it is."""
+    apps = [
+        app(name, ["true"], instances=count, ready={"kind": "notify"})
+        for name, count in (("max", "max"), ("but", -1), ("two", 2))
+    ]
+    world = World(*apps)
+
+    def count() -> list[int]:
+        return [sum(worker.spec.name == name for worker in world.processes) for name in ("max", "but", "two")]
+
+    assert count() == [1, 1, 2]
+    world.fleet.resize(4, world.now)
+    world.carry_out()
+    assert count() == [4, 3, 2]
+    world.fleet.resize(2, world.now)
+    world.carry_out()
+    world.settle()
+    assert count() == [2, 1, 2]
+
+
+def test_start_keeps_the_order() -> None:
+    """As at the beginning, when everything is started by hand."""
+    apps = [app(name, ["true"], after=after, ready={"kind": "notify"}) for name, after in (("web", ["db"]), ("db", []))]
+    world = World(*apps)
+    world.ready(next(iter(world.processes)))
+    world.ready(list(world.processes)[-1])
+    world.word(lambda client: world.fleet.stop(client, ["all"], world.now))
+    world.settle()
+    world.word(lambda client: world.fleet.start(client, ["all"], world.now))
+    assert [worker.spec.name for worker in world.processes] == ["db"]
+    world.ready(next(iter(world.processes)))
+    world.ready(list(world.processes)[-1])
+    assert world.answers["client 2"]["ok"]
 
 
 # --- any order of events ---

@@ -13,6 +13,7 @@ const shapes = {
   name: (port) => server().listen(port, 'localhost'),
   everywhere: (port) => server().listen(port, '0.0.0.0'),
   six: (port) => server().listen(port, '::'),
+  'six-alone': (port) => server().listen({ port, host: '::', ipv6Only: true }),
   options: (port) => server().listen({ port }),
   'options-host': (port) => server().listen({ port, host: '127.0.0.1', backlog: 100 }),
   text: (port) => server().listen(String(port)),
