@@ -32,6 +32,8 @@ SAY = "say"
 """(SAY, event, text, worker or None): a line of the supervisor's own."""
 FORGET = "forget"
 """(FORGET, app name): the app is gone, and what was kept for it."""
+CHANGED = "changed"
+"""(CHANGED, spec): nobody runs with the app's old values any more."""
 EXIT = "exit"
 """(EXIT, status)."""
 
@@ -873,7 +875,8 @@ class Change:
         self.places: Final = group.places[: self.number]
 
     def complete(self, now: float) -> None:
-        """Those that are too many may go now."""
+        """Those that are too many may go now, and what only the old values needed."""
+        self.fleet.actions.append((CHANGED, self.group.spec))
         self.fleet.shrink(self.group, self.number, now)
 
     def undo(self, now: float) -> None:

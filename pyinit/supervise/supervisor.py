@@ -366,6 +366,12 @@ class Supervisor:
         if (named := self.sockets.pop(name, None)) is not None:
             named.close()
 
+    def changed(self, spec: "App") -> None:
+        """An app has other values now: sockets that it does not name any more are closed."""
+        if spec.name in self.sockets:
+            self.sockets[spec.name].keep_named(spec.listen)
+        self.arm()
+
     def exit(self, status: int) -> None:
         self.status = status
 
@@ -848,5 +854,6 @@ HANDS: "dict[str, Callable[..., None]]" = {
     fleet.ANSWER: Supervisor.tell,
     fleet.SAY: Supervisor.say,
     fleet.FORGET: Supervisor.forget,
+    fleet.CHANGED: Supervisor.changed,
     fleet.EXIT: Supervisor.exit,
 }
