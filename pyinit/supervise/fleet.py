@@ -32,6 +32,8 @@ SAY = "say"
 """(SAY, event, text, worker or None): a line of the supervisor's own."""
 FORGET = "forget"
 """(FORGET, app name): the app is gone, and what was kept for it."""
+CHANGED = "changed"
+"""(CHANGED, spec): nobody runs with the app's old values any more."""
 EXIT = "exit"
 """(EXIT, status)."""
 
@@ -378,6 +380,8 @@ class Fleet:
         """When the shutdown's budget is over."""
         self.status: int | None = None
         """What the supervisor is to exit with, where that was decided by an app's end."""
+        self.why = "it was asked to"
+        """Why there is a shutdown, for whoever comes too late."""
         self.is_done = False
         for app in spec.apps:
             self._add(app)
@@ -735,7 +739,7 @@ class Fleet:
         """New values: apps that are not here are started, those that are reload with what they are to be now."""
         apps = [app for app in apps if only is None or app.name in only]
         if self.closing is not None:
-            return "apply: the supervisor is stopping"
+            return f"apply: the supervisor is stopping: {self.why}"
         new = {app.name for app in apps}
         try:
             check_names([*apps, *(group.spec for name, group in self.groups.items() if name not in new)])
@@ -757,7 +761,7 @@ class Fleet:
 
     def _absent(self, word: str, selectors: "Sequence[str]", places: "Sequence[Place]") -> str:
         if self.closing is not None:
-            return f"{word}: the supervisor is stopping"
+            return f"{word}: the supervisor is stopping: {self.why}"
         if not places:
             return f"{word}: nothing here is called {', '.join(selectors) or 'nothing'}; `list` shows what there is"
         return ""
@@ -798,19 +802,15 @@ class Fleet:
         if essential:
             group = essential[0]
             self.status = _status_of(group)
-            self.actions.append(
-                (
-                    SAY,
-                    "essential",
-                    f"{group.spec.name} is essential and has ended: stopping all, exit {self.status}",
-                    None,
-                )
-            )
-            self._shut_down(now)
+            self.why = f"{group.spec.name} is essential and has ended ({failure(group.workers[0])})"
         elif ended and len(ended) == len(self.groups):
             self.status = next((status for group in ended if (status := _status_of(group))), 0)
-            self.actions.append((SAY, "all-ended", f"every app has ended, exit {self.status}", None))
-            self._shut_down(now)
+            ends = ", ".join(f"{group.spec.name}: {failure(group.workers[0])}" for group in ended)
+            self.why = f"every app has ended ({ends})"
+        else:
+            return
+        self.actions.append((SAY, "ended", f"{self.why}: stopping, exit {self.status}", None))
+        self._shut_down(now)
 
     def shut_down(self, now: float) -> None:
         """Stop everything, those first that start last, all within the budget. Asked twice, it is still the same shutdown."""
@@ -825,7 +825,7 @@ class Fleet:
             levels.setdefault(deep.get(worker.spec.name, 0), []).append(worker)
         for job in self.jobs:
             if job.client is not None:
-                job.finish(f"{job.word} was given up: the supervisor is stopping")
+                job.finish(f"{job.word} was given up: the supervisor is stopping: {self.why}")
         self.jobs = []
         self.closing = [levels[depth] for depth in sorted(levels, reverse=True)]
         self.closed_at = now + self.budget
@@ -875,7 +875,8 @@ class Change:
         self.places: Final = group.places[: self.number]
 
     def complete(self, now: float) -> None:
-        """Those that are too many may go now."""
+        """Those that are too many may go now, and what only the old values needed."""
+        self.fleet.actions.append((CHANGED, self.group.spec))
         self.fleet.shrink(self.group, self.number, now)
 
     def undo(self, now: float) -> None:

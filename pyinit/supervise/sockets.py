@@ -48,24 +48,34 @@ class Sockets:
 
     def named(self, one: "dict[str, Any]") -> socket.socket:
         """The socket that an app's `listen` names."""
-        if "unix" not in one:
-            return self.listen(one["host"], one["port"])
-        key = ("unix", one["unix"])
+        key = _key(one)
         if key not in self._open:
-            self._open[key] = unix(one["unix"], one["mode"])
+            self._open[key] = unix(one["unix"], one["mode"]) if "unix" in one else tcp(one["host"], one["port"])
         return self._open[key]
+
+    def keep_named(self, named: "tuple[dict[str, Any], ...]") -> None:
+        """Close those that an app's `listen` named and does not name any more."""
+        for key in self._open.keys() - self._asked - {_key(one) for one in named}:
+            self._close(key)
 
     def close(self) -> None:
         """Nobody may connect any more."""
-        for (kind, path), one in self._open.items():
-            one.close()
-            if kind == "unix":
-                try:
-                    os.unlink(str(path))
-                except OSError:
-                    pass  # whoever took the name may have it
-        self._open.clear()
+        for key in list(self._open):
+            self._close(key)
         self._asked.clear()
+
+    def _close(self, key: Key) -> None:
+        self._open.pop(key).close()
+        kind, path = key
+        if kind == "unix":
+            try:
+                os.unlink(str(path))
+            except OSError:
+                pass  # whoever took the name may have it
+
+
+def _key(one: "dict[str, Any]") -> Key:
+    return ("unix", one["unix"]) if "unix" in one else (one["host"], one["port"])
 
 
 def tcp(host: "str | None", port: int, backlog: int = BACKLOG) -> socket.socket:

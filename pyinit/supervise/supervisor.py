@@ -142,12 +142,7 @@ class Supervisor:
     def _turn(self) -> None:
         deadline = min([self.fleet.deadline, *(when for when, _ in self.timers.values())])
         left = None if deadline == FOREVER else max(deadline - time.monotonic(), 0)
-        for key, events in self.selector.select(left):
-            try:
-                self.selector.get_key(key.fileobj)
-            except (KeyError, ValueError):
-                continue  # unwatched by one of those before it, or closed (its number is -1 then)
-            key.data(events)
+        self._dispatch(self.selector.select(left))
         now = time.monotonic()
         for name, (when, call) in list(self.timers.items()):
             if when <= now:
@@ -157,6 +152,14 @@ class Supervisor:
             self.fleet.tick(now)
         self.carry_out()
         self._console()
+
+    def _dispatch(self, ready: "list[tuple[selectors.SelectorKey, int]]") -> None:
+        for key, events in ready:
+            try:
+                self.selector.get_key(key.fileobj)
+            except (KeyError, ValueError):
+                continue  # unwatched by one of those before it, or closed (its number is -1 then)
+            key.data(events)
 
     def _console(self) -> None:
         """Whether stdout is waited for, and whether those who write to it are read."""
@@ -362,6 +365,12 @@ class Supervisor:
         self.recent = {place: recent for place, recent in self.recent.items() if place.app.spec.name != name}
         if (named := self.sockets.pop(name, None)) is not None:
             named.close()
+
+    def changed(self, spec: "App") -> None:
+        """An app has other values now: sockets that it does not name any more are closed."""
+        if spec.name in self.sockets:
+            self.sockets[spec.name].keep_named(spec.listen)
+        self.arm()
 
     def exit(self, status: int) -> None:
         self.status = status
@@ -766,8 +775,21 @@ class Supervisor:
 
     # --- the end ---
 
+    def _answer_the_last(self) -> None:
+        """Whoever has just asked is told why it is too late."""
+        for _ in range(MOST_READS):
+            ready = self.selector.select(0)
+            if all(key.fileobj is self.wake_up for key, _events in ready):
+                return
+            self._dispatch(ready)
+            self.carry_out()
+
     def _finish(self) -> None:
         """What was said last, as far as it can be written now; the sockets; the control socket."""
+        try:
+            self._answer_the_last()
+        except Exception as error:  # noqa: BLE001 - as in `run`
+            self.report.warn(f"internal error at the end: {error!r}; please report it")
         for output in list(self.outputs):
             self._drain_streams(output)
         deadline = time.monotonic() + 0.5
@@ -832,5 +854,6 @@ HANDS: "dict[str, Callable[..., None]]" = {
     fleet.ANSWER: Supervisor.tell,
     fleet.SAY: Supervisor.say,
     fleet.FORGET: Supervisor.forget,
+    fleet.CHANGED: Supervisor.changed,
     fleet.EXIT: Supervisor.exit,
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import resource
 from collections.abc import Callable
@@ -274,3 +275,16 @@ def test_full_disk(supervise: Supervise, tmp_path: Path) -> None:
     numbers = [int(line) for line in lines[:at] + lines[at + 1 :]]
     assert numbers[:at] == list(range(at))
     assert numbers[at:] == list(range(at + dropped, at + dropped + len(numbers) - at))
+
+
+def test_terminal_that_nobody_reads(supervise: Supervise) -> None:
+    """It is somebody's screen, stopped by Ctrl-S, say: nothing else waits for it. When it is gone (HUP), everything stops."""
+    ours, theirs = pty.openpty()
+    supervised = supervise(worker("web", CHATTER), worker("crash", "leave(1)", max_restarts=3), stdout=theirs)
+    os.close(theirs)
+    until(lambda: supervised.states("crash") == ["errored"], 20, "reaping that goes on")
+    supervised.do("stop", "web")
+    assert b"web:0 | 000000\r\n" in os.read(ours, 4096)
+    supervised.run.send("HUP")
+    assert supervised.run.wait() == 0
+    os.close(ours)

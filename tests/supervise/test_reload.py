@@ -244,6 +244,17 @@ def test_apply(supervise: Supervise) -> None:
     assert supervised.pids() == before
 
 
+def test_apply_of_another_port(supervise: Supervise) -> None:
+    """The new one serves, and nobody waits at the old one for ever."""
+    old, new = free_port(), free_port()
+    supervised = supervise(worker("web", SERVER, listen=[{"host": "127.0.0.1", "port": old}])).ready()
+    assert get(old)
+    assert supervised.apply(worker("web", SERVER, listen=[{"host": "127.0.0.1", "port": new}]))["ok"]
+    assert get(new)
+    with pytest.raises(ConnectionRefusedError):
+        get(old)
+
+
 def test_scale(supervise: Supervise) -> None:
     """Up, down, by difference; the lowest number that is free is used again."""
     supervised = supervise(worker("web")).ready()

@@ -17,6 +17,7 @@ from support.supervised import app, spec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyinit.supervise.spec import App
     from support.supervised import Json
 
 
@@ -81,6 +82,9 @@ class World:
 
     def do_forget(self, name: str) -> None:
         self.forgotten.append(name)
+
+    def do_changed(self, spec_: App) -> None:
+        assert all(worker.spec is spec_ or worker.is_over for worker in self.fleet.groups[spec_.name].workers)
 
     def do_exit(self, status: int) -> None:
         assert not self.exits, "two exits"
