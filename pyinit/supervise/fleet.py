@@ -127,14 +127,16 @@ def instances(wanted: "int | str", cpus: int) -> int:
 def share(left: float, wishes: "Sequence[float]") -> float:
     """How much of the time that is left the first of several may have who wish for so much, one after the other."""
     total = sum(wishes)
+    left = max(left, 0.0)
     if total <= left or left == FOREVER:
         return wishes[0]
-    left = max(left, 0.0)
     if total == FOREVER:  # some would wait for ever: they share what the others leave
         endless = sum(1 for wish in wishes if wish == FOREVER)
         ends = sum(wish for wish in wishes if wish != FOREVER)
         rest = max(left - ends, left / 2)
-        return rest / endless if wishes[0] == FOREVER else wishes[0] * min(1.0, (left - rest) / ends)
+        if wishes[0] == FOREVER:
+            return rest / endless
+        return wishes[0] * min(1.0, (left - rest) / ends) if ends else 0.0
     return left * wishes[0] / total
 
 

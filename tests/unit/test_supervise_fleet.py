@@ -421,6 +421,8 @@ def test_share() -> None:
     assert share(3, [4, 2]) == 2
     assert share(0, [4, 2]) == 0
     assert share(-1, [4, 2]) == 0
+    assert share(-1, [0]) == 0
+    assert share(10, [0, FOREVER]) == 0
     assert share(FOREVER, [FOREVER]) == FOREVER
     assert share(10, [FOREVER, 2]) == 8
     assert share(10, [2, FOREVER]) == 2
