@@ -332,7 +332,6 @@ def _stage(engine: Engine, agent: Agent, compose: Compose, options: argparse.Nam
         "expect_exit": tuple(options.expect_exit or ()),
         "last_log": options.last_log or "",
         "request": _url(options.request) if options.request else None,
-        "require": tuple(options.require or ()),
         "thorough": bool(options.thorough),
     }
     return Stage(engine, agent, _subject(engine, agent, compose, options), readiness, judging)

@@ -417,8 +417,7 @@ READY = Kind(
 # fmt: off
 TOP = (
     Key("control", TEXT, None, "the path of the control socket; without it the first of `$PYINITCTL_SOCKET`, "
-        "`$XDG_RUNTIME_DIR/pyinit.sock`, `/run/pyinit/pyinit.sock` and `/tmp/pyinit-UID/pyinit.sock` "
-        "that can be used"),
+        "`control.sock` in `$XDG_RUNTIME_DIR/pyinit`, `/run/pyinit` and `/tmp/pyinit-UID` that can be used"),
     Key("stop_budget", DURATION, None, "how long the whole stop may take; without it what pyinit says (`PYINIT_STOP_BUDGET`)"),
     Key("log_form", _choice("text", "json"), "text", "the form of lines on the container's stdout"),
 )

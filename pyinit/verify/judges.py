@@ -326,15 +326,12 @@ def early_signal(case: Case) -> Finding:
     )
 
 
-def _as_before(act_name: str, needs: str, option: str) -> Callable[[Case], Finding]:
+def _as_before(act_name: str, needs: str) -> Callable[[Case], Finding]:
     """A stop under other circumstances is compared with the plain one."""
 
     def judge(case: Case) -> Finding:
         act = case.act(act_name)
-        required = option in case.options.get("require", ())
         if act.stop is None:
-            if required:
-                return failed(f"it does not become ready: {act.impossible}")
             return skipped(f"{needs}: {act.impossible}")
         stop, plain = act.stop, case.plain
         evidence = [ended_how(stop, process) for process in stop.members]
@@ -351,8 +348,8 @@ def _as_before(act_name: str, needs: str, option: str) -> Callable[[Case], Findi
     return judge
 
 
-as_any_user = _as_before("openshift", "it needs root, or a user that it knows", "openshift")
-with_readonly_root = _as_before("readonly", "it needs a writable path, or a capability", "readonly")
+as_any_user = _as_before("openshift", "it needs root, or a user that it knows")
+with_readonly_root = _as_before("readonly", "it needs a writable path, or a capability")
 
 
 # --- terminal ---
