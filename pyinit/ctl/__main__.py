@@ -1,6 +1,7 @@
 """`pyinitctl WORD ...`, also `python -m pyinit.ctl`. A module of this folder has a word, or several, and a function `add`."""
 
 import argparse
+import os
 import sys
 
 from pyinit.ctl import lint, native, start, supervise, verify
@@ -8,6 +9,8 @@ from pyinit.ctl.errors import CommandError
 from pyinit.init.start import VERSION
 
 WORDS = (lint, native, verify, start, supervise)
+SIGPIPE_STATUS = 141
+"""What a shell says of a program that wrote to a reader that had left (`| head`): 128 + 13. Not 1, which is a verdict of some words."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -26,9 +29,13 @@ def main(words: list[str] | None = None) -> int:
     options.after = words[at + 1 :]
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
     except CommandError as error:
         print(f"pyinitctl: {error}", file=sys.stderr)
         return error.status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered
+        return SIGPIPE_STATUS
     return status
 
 

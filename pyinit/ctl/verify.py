@@ -20,6 +20,8 @@ from pyinit.ctl.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from rich.console import Console
+
     from pyinit.containers.compose import Compose
     from pyinit.containers.engine import Engine
     from pyinit.containers.remote import Agent
@@ -222,8 +224,7 @@ def _table(options: argparse.Namespace) -> Sequence[Check]:
 
 def list_checks(checks: Sequence[Check]) -> int:
     """Print a catalogue."""
-    from rich.console import Console  # noqa: PLC0415 - an extra
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - an extra
 
     table = Table(
         "id", "what is true when it passes", "", "needs", "source", box=None, pad_edge=False, header_style="bold"
@@ -231,9 +232,20 @@ def list_checks(checks: Sequence[Check]) -> int:
     for check in checks:
         required = ", required" if check.required else ""
         table.add_row(check.id, check.title, f"{check.severity.value}{required}", check.needs, check.source.value)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+    _console(160).print(table)
     return 0
+
+
+def _console(width: int) -> Console:
+    """Where reports go. `width`: columns where it is no terminal."""
+    from rich.console import Console  # noqa: PLC0415 - an extra
+
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            """Rich would exit with 1, which is a verdict here."""
+            raise BrokenPipeError
+
+    return Screen(highlight=False, width=None if sys.stdout.isatty() else width)
 
 
 def clean(engine: Engine) -> int:
@@ -286,9 +298,8 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
                 came = _judge_init(engine, agent, plan, tell, options)
     _write(options, came, about)
     if str(options.json) != "-":
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         with _written("stdout"):
-            report.show(console, came, about, strict=bool(options.strict))
+            report.show(_console(120), came, about, strict=bool(options.strict))
             sys.stdout.flush()
     return came.status(strict=bool(options.strict))
 
@@ -535,6 +546,8 @@ def _written(where: Path | str) -> Iterator[None]:
     """Turns a failure to write there into words. Half a report is none: it is removed."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # the reader has had enough: main() knows
     except OSError as error:
         if isinstance(where, Path):
             if where.is_file():
