@@ -85,6 +85,10 @@ class ImpossibleError(Exception):
     """The act cannot be done; the message says why."""
 
 
+class NeedError(ImpossibleError):
+    """What the act needs is not to be had for such a container at all: nothing has failed."""
+
+
 @contextmanager
 def started(stage: Stage, *, until_ready: bool = True, **more: Any) -> Iterator[Started]:  # noqa: ANN401 - docker-py's options
     """A fresh container, watched and ready; it is removed afterwards. Raises ImpossibleError."""
@@ -418,13 +422,15 @@ def helper(stage: Stage, target: Started, word: str, *arguments: str) -> Mapping
         container.wait(60)
         answers = [json.loads(line) for line in container.logs().splitlines() if line.startswith("{")]
     except EngineError as error:
-        raise ImpossibleError(f"nothing can be put beside it: {error}") from None
+        raise NeedError(f"nothing can be put beside it: {error}") from None
     finally:
         container.remove()
-    if not answers or answers[-1].get("elsewhere"):
-        raise ImpossibleError(
+    if not answers:
+        raise ImpossibleError("what was put beside it said nothing")
+    if answers[-1].get("elsewhere"):
+        raise NeedError(
             "what was put beside it did not find itself in its PID namespace, and did nothing: "
-            + (container_words(answers) or "it said nothing")
+            + container_words(answers)
         )
     answer: Mapping[str, Any] = answers[-1]
     return answer
@@ -437,7 +443,7 @@ def container_words(answers: list[Any]) -> str:
 
 def _helper_container(stage: Stage, target: Started, word: str, *arguments: str, network: bool = False) -> Container:
     if stage.agent is None or target.watch is None:
-        raise ImpossibleError("nothing of it can be seen, so nothing is put beside it")
+        raise NeedError("nothing of it can be seen, so nothing is put beside it")
     shared = f"container:{target.container.id}"
     where: dict[str, Any] = {"network_mode": shared} if network else {"pid_mode": shared, "network_mode": "none"}
     try:
@@ -449,12 +455,12 @@ def _helper_container(stage: Stage, target: Started, word: str, *arguments: str,
             **where,
         )
     except EngineError as error:
-        raise ImpossibleError(f"nothing can be put beside it: {error}") from None
+        raise NeedError(f"nothing can be put beside it: {error}") from None
 
 
 def _injectable(target: Started) -> Watch:
     if target.watch is None:
-        raise ImpossibleError("its runtime has a kernel of its own, or its namespace is shared: nothing is put into it")
+        raise NeedError("its runtime has a kernel of its own, or its namespace is shared: nothing is put into it")
     return target.watch
 
 
@@ -530,5 +536,5 @@ def perform(stage: Stage, name: str, table: Mapping[str, Callable[[Stage], Act]]
     try:
         act = table[name](stage)
     except (ImpossibleError, EngineError, ObserverError) as error:
-        act = Act(name, impossible=str(error))
+        act = Act(name, impossible=str(error), absent=isinstance(error, NeedError))
     return replace(act, seconds=time.monotonic() - began)

@@ -124,6 +124,8 @@ class Act:
     name: str
     reproduce: str = ""
     impossible: str = ""
+    absent: bool = False
+    """It is impossible because what it needs is not to be had for such a container, not because something failed."""
     stop: Stop | None = None
     seen: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0

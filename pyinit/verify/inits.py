@@ -187,7 +187,10 @@ def verify_init(
     grace: int = DOCKER_GRACE,
     options: Mapping[str, object] | None = None,
 ) -> Run:
-    """Judges an init. `grace`: seconds that each stop gives. `plan.checks` are of CHECKS. Raises ImpossibleRunError."""
+    """Judges an init. `grace`: seconds that each stop gives. `plan.checks` are of CHECKS.
+
+    Raises ImpossibleRunError, and ObserverError when the observer was gone at the end.
+    """
     try:
         stage = stage_of(engine, agent, init, grace, options or {})
     except (ImpossibleError, EngineError) as error:
@@ -207,6 +210,7 @@ def verify_init(
     for name in (one for one in wanted if one in TIMED):  # nothing else of ours runs beside them
         acts[name] = do(name)
     acts |= side_by_side(do, [name for name in wanted if name not in acts], plan.jobs, tell)
+    agent.now()  # is the observer still there, and with it the engine?
     case = stage.case(acts)
     return Run(
         case,

@@ -60,7 +60,9 @@ class Run:
 
 
 def run(stage: Stage, plan: Plan, tell: Callable[[str, int, int], None]) -> Run:
-    """Does it all. `tell(what, done, of)` is called as acts end. Raises ImpossibleRunError when there is nothing to judge."""
+    """Does it all. `tell(what, done, of)` is called as acts end. Raises ImpossibleRunError when there is nothing to judge, and
+    ObserverError when the observer was gone at the end, as it is when the engine is.
+    """
     chosen = [check for check in plan.checks if check.id not in plan.left_out]
     wanted = list(dict.fromkeys(["stop", *(check.act for check in chosen)]))
     acts: dict[str, Act] = {}
@@ -89,6 +91,8 @@ def run(stage: Stage, plan: Plan, tell: Callable[[str, int, int], None]) -> Run:
             one.check.act for one in (_judge(stage.case(acts), check, plan) for check in chosen) if is_failure(one)
         }
         acts |= side_by_side(partial(perform, patient), [name for name in others if name in failed], jobs, tell)
+    if stage.agent:  # an act that the engine or the observer did not live to see is no act that was impossible
+        stage.agent.now()
     case = stage.case(acts)
     return Run(
         case,
@@ -136,7 +140,9 @@ def result_of(case: Case, check: Check, plan: Plan, find: Callable[[Case, Check]
 def _judge(case: Case, check: Check, plan: Plan) -> Result:
     result = result_of(case, check, plan, _finding)
     if check.id == "ZO-01" and result.finding.verdict is Verdict.SKIPPED and not result.excused:
-        return replace(result, required=check.id in plan.require)  # its need is not there: that is no gap
+        unseen = case.plain is not None and case.plain.account is None
+        if unseen or case.act(check.act).absent:  # its need is not there: that is no gap
+            return replace(result, required=check.id in plan.require)
     return result
 
 

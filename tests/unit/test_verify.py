@@ -1,5 +1,6 @@
 """Judges and evidence of `pyinitctl verify`: all that is pure, on accounts made by hand. Real containers: tests/container."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -7,12 +8,14 @@ import pytest
 
 from pyinit.containers import timeline
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
-from pyinit.containers.remote import Seen
-from pyinit.verify import catalogue
+from pyinit.containers.remote import LostError, Seen
+from pyinit.verify import catalogue, runner
+from pyinit.verify.acts import ImpossibleError, NeedError, Stage, perform
 from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
 from pyinit.verify.init_acts import unasked
-from pyinit.verify.ready import SETTLED
+from pyinit.verify.ready import SETTLED, Readiness
 from pyinit.verify.runner import Plan, Run, _judge
+from pyinit.verify.subject import ImageSubject
 from pyinit.verify.verdicts import Check, Finding, Result, Severity, Source, Verdict, passed, skipped
 
 STOPPED = 1000.0
@@ -284,6 +287,59 @@ def test_how_each_was_killed() -> None:
         "server": How.KILLED_BY_NAMESPACE_END,
         "worker": How.KILLED_BY_INIT,
     }
+
+
+# --- what is a gap ---
+
+
+def needs(_: Stage) -> Act:
+    """Where nothing can be put in."""
+    raise NeedError("its runtime has a kernel of its own")
+
+
+def loses(_: Stage) -> Act:
+    """Where the observer goes."""
+    raise LostError("the observer has ended")
+
+
+def is_not_ready(_: Stage) -> Act:
+    """Where the container does not become ready this time."""
+    raise ImpossibleError("not ready within 60 s")
+
+
+STAGE = Stage(None, None, ImageSubject(case_of(GOOD).image, 10, None), Readiness())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("act", "is_gap"), [(needs, False), (loses, True), (is_not_ready, True)])
+def test_only_an_absent_need_excuses_zo01(act: Callable[[Stage], Act], is_gap: bool) -> None:  # noqa: FBT001
+    """ZO-01 that was skipped because something failed is still required; nobody need judge what cannot be had."""
+    orphans = perform(STAGE, "orphans", {"orphans": act})
+    for plan, required in ((Plan(), is_gap), (Plan(require=frozenset({"ZO-01"})), True)):
+        found = _judge(case_of(GOOD, orphans), catalogue.BY_ID["ZO-01"], plan)
+        assert (found.finding.verdict, found.required) == (Verdict.SKIPPED, required), found
+
+
+def test_zo01_without_a_view_is_no_gap() -> None:
+    """Nothing of the container was seen: nothing could be put in either."""
+    blind = Stop(10, 1.0, 0, forced=False, logs="")
+    assert not _judge(case_of(blind), catalogue.BY_ID["ZO-01"], Plan()).required
+
+
+class Gone:
+    """An observer that has ended in the middle."""
+
+    def now(self) -> float:
+        """Its clock, as `Agent.now`."""
+        raise LostError("the observer has ended")
+
+
+def test_a_run_whose_observer_has_gone_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the acts before it came to."""
+    monkeypatch.setattr(runner, "perform", lambda _stage, name: Act(name, stop=GOOD))
+    plan = Plan((catalogue.BY_ID["SG-01"],))
+    assert runner.run(STAGE, plan, lambda *_: None).status(strict=False) == 0
+    with pytest.raises(LostError, match="the observer has ended"):
+        runner.run(replace(STAGE, agent=Gone()), plan, lambda *_: None)  # type: ignore[arg-type]
 
 
 # --- the exit status of a run ---
