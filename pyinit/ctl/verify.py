@@ -444,7 +444,12 @@ def _run_options(options: argparse.Namespace) -> tuple[Mapping[str, Any], tuple[
             words.extend([flag] if one is True else [flag, str(one)])
 
     environment = _environment(options)
-    take("-e", "environment", environment)
+    if environment:
+        found["environment"] = environment
+    for name in options.env or []:  # as they were typed: values that come from elsewhere are in no report
+        words += ["-e", name]
+    if options.env_file:
+        words += ["--env-file", options.env_file]
     take("-v", "volumes", [_absolute(volume) for volume in options.volume or []])
     take("-p", "ports", options.publish, _ports)
     take("--network", "network_mode", options.network)

@@ -44,7 +44,7 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class ImageSubject:
-    """A plain image. `run_options` are docker-py's, `words` the same as `docker run` takes them.
+    """A plain image. `run_options` are docker-py's, `words` the same as `docker run` takes them, and as reports show them.
 
     Named volumes that it may write to are copied for each container, by the agent; without one they are shared.
     """

@@ -1,0 +1,30 @@
+"""What `pyinitctl verify` makes of its options, and what it says of those that cannot be: all that needs no engine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from pyinit.ctl.verify import _run_options, add
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    """The options of that command line."""
+    parser = argparse.ArgumentParser()
+    add(parser.add_subparsers())
+    return parser.parse_args(["verify", *words])
+
+
+def test_values_from_elsewhere_are_in_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-e NAME` and `--env-file` go to the engine with their values, and into the `try` line as they were typed."""
+    monkeypatch.setenv("DB_PASSWORD", "secret")
+    monkeypatch.delenv("NOT_SET", raising=False)
+    file = tmp_path / "env"
+    file.write_text("# a comment\nTOKEN=secret\nDB_PASSWORD\n")
+    made, words = _run_options(
+        parsed("IMAGE", "-e", "DB_PASSWORD", "-e", "NOT_SET", "-e", "A=b", "--env-file", str(file))
+    )
+    assert made == {"environment": ["TOKEN=secret", "DB_PASSWORD=secret", "DB_PASSWORD=secret", "A=b"]}
+    assert words == ("-e", "DB_PASSWORD", "-e", "NOT_SET", "-e", "A=b", "--env-file", str(file))
