@@ -143,16 +143,28 @@ def _judge(case: Case, check: Check, plan: Plan) -> Result:
         unseen = case.plain is not None and case.plain.account is None
         if unseen or case.act(check.act).absent:  # its need is not there: that is no gap
             return replace(result, required=check.id in plan.require)
+    if _follows_from_failure(case, check) and not result.excused and _is_accepted("SG-01", plan):
+        return replace(result, required=check.id in plan.require)
     return result
+
+
+def _is_accepted(identity: str, plan: Plan) -> bool:
+    """Whether that check may fail: it is known, or left out with a reason."""
+    return identity in plan.known or identity in plan.left_out
+
+
+def _follows_from_failure(case: Case, check: Check) -> bool:
+    """Whether it is not judged because SG-01 failed."""
+    plain, patient = case.plain, case.act("patient").stop
+    return check.clean and plain is not None and plain.forced and (patient is None or patient.forced)
 
 
 def _finding(case: Case, check: Check) -> Finding:
     plain = case.plain
-    if check.clean and plain is not None and plain.forced:
-        patient = case.act("patient").stop
-        if patient is not None and not patient.forced:
-            return skipped("because it was not ready when it was asked to stop: see SG-01")
+    if _follows_from_failure(case, check):
         return skipped("because SG-01 failed: it does not stop cleanly")
+    if check.clean and plain is not None and plain.forced:
+        return skipped("because it was not ready when it was asked to stop: see SG-01")
     for stop in (plain, case.act(check.act).stop):
         unknown = stop and unknowable(check.source, stop)
         if unknown:

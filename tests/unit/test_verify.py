@@ -325,6 +325,29 @@ def test_zo01_without_a_view_is_no_gap() -> None:
     assert not _judge(case_of(blind), catalogue.BY_ID["ZO-01"], Plan()).required
 
 
+@pytest.mark.parametrize(
+    ("plan", "status"),
+    [
+        ({}, 1),
+        ({"known": frozenset({"SG-01"})}, 0),
+        ({"left_out": {"SG-01": "it is to be killed"}}, 0),
+        ({"known": frozenset({"SG-01"}), "require": frozenset({"PT-04"})}, 2),
+    ],
+)
+def test_what_follows_from_an_accepted_failure_is_no_gap(plan: dict[str, Any], status: int) -> None:
+    """Who knows that it does not stop cleanly need not excuse PT-04 as well, unless it is asked for."""
+    rows = tuple(catalogue.BY_ID[name] for name in ("SG-01", "PT-04", "EX-06"))
+    case = case_of(SHELL)
+    found = tuple(_judge(case, check, Plan(rows, **plan)) for check in rows)
+    assert Run(case, found, "trace", "settled").status(strict=False) == status
+
+
+def test_not_ready_is_no_accepted_failure() -> None:
+    """A stop that came too early has judged nothing, whatever is known."""
+    case = case_of(replace(SHELL, ready=Ready(SETTLED, 2.0)), Act("patient", stop=GOOD))
+    assert _judge(case, catalogue.BY_ID["PT-04"], Plan(known=frozenset({"SG-01"}))).required
+
+
 class Gone:
     """An observer that has ended in the middle."""
 
