@@ -44,13 +44,13 @@ def test_a_good_one(ctl: Ctl, base: str, tmp_path: Path) -> None:
     done = ctl(base, *QUICK, "--json", "r.json", "--junit", "r.xml", "--markdown", "r.md", "--", "python3", "-c", GOOD)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (
         0,
-        "2 passed, 0 failed, 0 skipped: it stops as it should",
+        "2 passed, 0 failed, 0 skipped: what was checked passed",
     ), done.stdout + done.stderr
     found = json.loads((tmp_path / "r.json").read_text())
     assert [(one["id"], one["verdict"]) for one in found["results"]] == [("SG-01", "pass"), ("EX-06", "pass")]
     assert found["ready"] == "--ready-log"
     assert 'tests="2" failures="0"' in (tmp_path / "r.xml").read_text()
-    assert "it stops as it should" in (tmp_path / "r.md").read_text()
+    assert "what was checked passed" in (tmp_path / "r.md").read_text()
 
 
 def test_a_source_by_name(ctl: Ctl, base: str, tmp_path: Path) -> None:

@@ -342,6 +342,20 @@ def test_what_follows_from_an_accepted_failure_is_no_gap(plan: dict[str, Any], s
     assert Run(case, found, "trace", "settled").status(strict=False) == status
 
 
+def test_what_cannot_be_judged_is_not_passed_by_silence() -> None:
+    """Where SG-01 is not to be checked, what is skipped because of it counts, known or not; an excuse of its own counts more."""
+    row = catalogue.BY_ID["EX-06"]
+    for plan, status in (
+        (Plan((row,)), 2),
+        (Plan((row,), known=frozenset({"SG-01"})), 2),
+        (Plan((row,), {"EX-06": "no"}), 0),
+    ):
+        assert (
+            Run(case_of(SHELL), (_judge(case_of(SHELL), row, plan),), "trace", "settled").status(strict=False) == status
+        )
+    assert not _judge(case_of(GOOD), row, Plan((row,))).required
+
+
 def test_not_ready_is_no_accepted_failure() -> None:
     """A stop that came too early has judged nothing, whatever is known."""
     case = case_of(replace(SHELL, ready=Ready(SETTLED, 2.0)), Act("patient", stop=GOOD))
@@ -360,7 +374,9 @@ def test_a_run_whose_observer_has_gone_is_none(monkeypatch: pytest.MonkeyPatch) 
     """Whatever the acts before it came to."""
     monkeypatch.setattr(runner, "perform", lambda _stage, name: Act(name, stop=GOOD))
     plan = Plan((catalogue.BY_ID["SG-01"],))
-    assert runner.run(STAGE, plan, lambda *_: None).status(strict=False) == 0
+    whole = runner.run(STAGE, plan, lambda *_: None)
+    assert (whole.status(strict=False), whole.partial) == (0, True)
+    assert not runner.is_partial(Plan(), catalogue.CHECKS)
     with pytest.raises(LostError, match="the observer has ended"):
         runner.run(replace(STAGE, agent=Gone()), plan, lambda *_: None)  # type: ignore[arg-type]
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pyinit.ctl.verify import _run_options, add
+from pyinit.ctl.errors import CommandError
+from pyinit.ctl.verify import _plan, _run_options, add
+from pyinit.verify.settings import Settings
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -28,3 +30,11 @@ def test_values_from_elsewhere_are_in_no_report(tmp_path: Path, monkeypatch: pyt
     )
     assert made == {"environment": ["TOKEN=secret", "DB_PASSWORD=secret", "DB_PASSWORD=secret", "A=b"]}
     assert words == ("-e", "DB_PASSWORD", "-e", "NOT_SET", "-e", "A=b", "--env-file", str(file))
+
+
+@pytest.mark.parametrize("word", ["EX-06", "EX-06=", "EX-06= "])
+def test_who_leaves_a_check_out_says_why(word: str) -> None:
+    """On the command line as in the file."""
+    with pytest.raises(CommandError, match=r"--skip EX-06.*: a reason is needed: --skip 'EX-06=why'"):
+        _plan(parsed("IMAGE", "--skip", word), Settings())
+    assert _plan(parsed("IMAGE", "--skip", "EX-06=a JVM"), Settings()).left_out == {"EX-06": "a JVM"}

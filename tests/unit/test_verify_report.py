@@ -146,6 +146,15 @@ def test_in_a_terminal() -> None:
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+def test_the_last_line_claims_no_more_than_was_checked() -> None:
+    """A container stops as it should when all that is required was judged, and none of it is only known to fail."""
+    whole = run(result("SG-01", Verdict.PASS))
+    known = run(result("SG-01", Verdict.FAIL, known=True))
+    assert report.verdict_on(whole, strict=False) == "it stops as it should"
+    assert report.verdict_on(replace(whole, partial=True), strict=False) == "what was checked passed"
+    assert report.verdict_on(known, strict=False) == "nothing failed that did not fail in the baseline"
+
+
 def test_as_json() -> None:
     """Everything, and what was written comes back as the same account."""
     found = json.loads(report.json_text(MIXED, ABOUT, strict=False))
