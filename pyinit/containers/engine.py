@@ -206,7 +206,7 @@ class Engine:
             raise EngineError("this session is over: nothing is created any more")
         try:
             raw = self.client.containers.create(image, command, labels=labels, **{"detach": True, **options})
-        except (docker.errors.APIError, requests.exceptions.RequestException, TypeError, ValueError) as error:
+        except (*BROKEN, TypeError, ValueError) as error:  # the client library refuses some options itself
             raise EngineError(f"no container can be made from {image}: {explain(error)}") from None
         return Container(self, raw, bundle)
 

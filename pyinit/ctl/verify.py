@@ -310,7 +310,7 @@ def _judge_init(
     from pyinit.verify import inits  # noqa: PLC0415 - an extra
     from pyinit.verify.init_acts import Init  # noqa: PLC0415
 
-    words = tuple(shlex.split(options.init))
+    words = tuple(_words("--init", options.init))
     grace = inits.DOCKER_GRACE if options.timeout is None else options.timeout
     return inits.verify_init(
         engine,
@@ -336,7 +336,7 @@ def _stage(engine: Engine, agent: Agent, compose: Compose, options: argparse.Nam
     readiness = Readiness(
         options.ready_log or "",
         options.ready_tcp or 0,
-        tuple(shlex.split(options.ready_cmd or "")),
+        tuple(_words("--ready-cmd", options.ready_cmd or "")),
         options.ready_timeout or 60.0,
     )
     judging = {
@@ -460,7 +460,7 @@ def _run_options(options: argparse.Namespace) -> tuple[Mapping[str, Any], tuple[
     take("--runtime", "runtime", options.runtime)
     take("--read-only", "read_only", options.read_only)
     take("--tmpfs", "tmpfs", options.tmpfs, lambda value: dict(one.partition(":")[::2] for one in value))
-    take("--entrypoint", "entrypoint", options.entrypoint, shlex.split)
+    take("--entrypoint", "entrypoint", options.entrypoint, lambda value: _words("--entrypoint", value))
     take("--cap-add", "cap_add", options.cap_add)
     take("--cap-drop", "cap_drop", options.cap_drop)
     take("--security-opt", "security_opt", options.security_opt)
@@ -480,6 +480,14 @@ def _environment(options: argparse.Namespace) -> list[str]:
         found += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     found += options.env or []
     return [one if "=" in one else f"{one}={os.environ[one]}" for one in found if "=" in one or one in os.environ]
+
+
+def _words(flag: str, text: str) -> list[str]:
+    """What a shell would make of it."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise CommandError(f"verify: {flag} {text}: {error}: write it as for a shell", IMPOSSIBLE) from None
 
 
 def _absolute(volume: str) -> str:
@@ -513,11 +521,15 @@ def _ulimit(word: str) -> dict[str, object]:
 
 
 def _url(text: str) -> tuple[str, int, str]:
-    parts = urlsplit(text)
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise CommandError(f"verify: --request {text}: {error}: write http://127.0.0.1:PORT/PATH", IMPOSSIBLE) from None
+    if parts.scheme != "http" or not host:
         raise CommandError(f"verify: --request {text}: write http://127.0.0.1:PORT/PATH", IMPOSSIBLE)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return parts.hostname, parts.port or 80, path
+    return host, port or 80, path
 
 
 def _regex(text: str) -> str:

@@ -100,11 +100,26 @@ def load(path: Path | None, folder: Path, checks: Sequence[Check] = CHECKS) -> S
             continue
         text, values = _read(candidate)
         if candidate.name == "pyproject.toml":
-            values = values.get("tool", {}).get("pyinit", {}).get("verify")
-            if values is None:
+            found = _table(candidate, text, values)
+            if found is None:
                 continue
+            values = found
         return Settings(candidate, _checked(candidate, text, values, checks))
     return Settings()
+
+
+def _table(path: Path, text: str, values: dict[str, Any]) -> dict[str, Any] | None:
+    """`[tool.pyinit.verify]` of pyproject.toml; None where there is none."""
+    name = []
+    for key in ("tool", "pyinit", "verify"):
+        if key not in values:
+            return None
+        name.append(key)
+        found = values[key]
+        if not isinstance(found, dict):
+            raise SettingsError(f"{path}, line {_line(text, key)}: {'.'.join(name)} must be a table, not {found!r}")
+        values = found
+    return values
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:

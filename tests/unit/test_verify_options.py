@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import docker
 import pytest
 
+from pyinit.containers.engine import Engine, EngineError
 from pyinit.ctl.errors import CommandError
-from pyinit.ctl.verify import _plan, _run_options, add
+from pyinit.ctl.verify import _judge_init, _plan, _run_options, _stage, _url, add
 from pyinit.verify.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -38,3 +45,42 @@ def test_who_leaves_a_check_out_says_why(word: str) -> None:
     with pytest.raises(CommandError, match=r"--skip EX-06.*: a reason is needed: --skip 'EX-06=why'"):
         _plan(parsed("IMAGE", "--skip", word), Settings())
     assert _plan(parsed("IMAGE", "--skip", "EX-06=a JVM"), Settings()).left_out == {"EX-06": "a JVM"}
+
+
+NOTHING: Any = SimpleNamespace(info={})
+"""An engine, observer or plan that is not come to."""
+
+
+@pytest.mark.parametrize(
+    ("words", "take"),
+    [
+        (("--ready-cmd", "a 'b"), lambda options: _stage(NOTHING, NOTHING, NOTHING, options)),
+        (("--entrypoint", "a 'b"), _run_options),
+        (("--init", "a 'b"), lambda options: _judge_init(NOTHING, NOTHING, NOTHING, NOTHING, options)),
+    ],
+)
+def test_words_that_no_shell_would_take(words: tuple[str, str], take: Callable[[argparse.Namespace], object]) -> None:
+    """The option, what it said, and why not."""
+    with pytest.raises(
+        CommandError, match=f"verify: {words[0]} a 'b: No closing quotation: write it as for a shell"
+    ) as caught:
+        take(parsed("IMAGE", *words))
+    assert caught.value.status == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999/", "http://[::1/", "http://127.0.0.1:x/", "ftp://x", "http:///x"]
+)
+def test_no_url(url: str) -> None:
+    """One line, and what to write."""
+    with pytest.raises(CommandError, match=r"--request .*: write http://127.0.0.1:PORT/PATH"):
+        _url(url)
+    assert _url("http://127.0.0.1:8080/slow?a=b") == ("127.0.0.1", 8080, "/slow?a=b")
+
+
+@pytest.mark.parametrize("option", [{"mem_limit": "abc"}, {"ulimits": ["nofile"]}, {"no_such_option": 1}])
+def test_what_the_client_library_refuses(option: dict[str, Any]) -> None:
+    """It raises errors of its own; nothing is asked of an engine before."""
+    client = docker.DockerClient(base_url="http://127.0.0.1:1", version="1.41")
+    with pytest.raises(EngineError, match="no container can be made from image"):
+        Engine(client).create("image", **option)

@@ -322,6 +322,21 @@ def test_wrong_settings(tmp_path: Path, text: str, words: str) -> None:
     assert str(tmp_path / "verify.toml") in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[tool]\npyinit = 3\n", "pyproject.toml, line 2: tool.pyinit must be a table, not 3"),
+        ("[tool.pyinit]\nverify = 3\n", "pyproject.toml, line 2: tool.pyinit.verify must be a table, not 3"),
+        ("tool = 3\n", "pyproject.toml, line 1: tool must be a table, not 3"),
+    ],
+)
+def test_wrong_pyproject(tmp_path: Path, text: str, words: str) -> None:
+    """What is said of the file in which other tools have their tables."""
+    with pytest.raises(settings.SettingsError) as caught:
+        load(tmp_path, text, "pyproject.toml")
+    assert words in str(caught.value)
+
+
 def test_settings_where_an_init_is_judged(tmp_path: Path) -> None:
     """Its checks are known too; one that neither has is not."""
     both = (*inits.CHECKS, *CHECKS)
