@@ -274,6 +274,10 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
     table = _table(options)
     said = settings.load(options.config, Path.cwd(), table if options.init is None else (*table, *CHECKS))
     _merge(options, said, table)
+    if options.timeout is not None and options.timeout < 1:
+        raise CommandError(
+            f"verify: --timeout {options.timeout}: a stop needs a grace period of a second or more", IMPOSSIBLE
+        )
     plan = _plan(options, said)
     errors = Console(stderr=True, highlight=False)
     engine.clean()
@@ -329,10 +333,6 @@ def _stage(engine: Engine, agent: Agent, compose: Compose, options: argparse.Nam
 
     if engine.info.get("OSType", "linux") != "linux":
         raise CommandError(f"verify: the engine runs {engine.info['OSType']} containers, not Linux", IMPOSSIBLE)
-    if options.timeout is not None and options.timeout < 1:
-        raise CommandError(
-            f"verify: --timeout {options.timeout}: a stop needs a grace period of a second or more", IMPOSSIBLE
-        )
     readiness = Readiness(
         options.ready_log or "",
         options.ready_tcp or 0,
@@ -382,7 +382,7 @@ def _merge(options: argparse.Namespace, said: Settings, table: Sequence[Check]) 
 
     for key, value in said.values.items():
         name = key.replace("-", "_")
-        if key != "skip" and not getattr(options, name):
+        if key != "skip" and getattr(options, name) is None:
             setattr(options, name, [word for word in value if chosen(word, table)] if key in CHECK_LISTS else value)
 
 
@@ -495,7 +495,9 @@ def _absolute(volume: str) -> str:
     source, colon, rest = volume.partition(":")
     if not colon:
         raise CommandError(f"verify: -v {volume}: write SOURCE:PATH", IMPOSSIBLE)
-    return f"{Path(source).resolve() if source.startswith(('.', '/', '~')) else source}:{rest}"
+    if source.startswith((".", "/", "~")):
+        source = str(Path(os.path.expanduser(source)).resolve())  # noqa: PTH111 - Path's own raises for a user who is not there
+    return f"{source}:{rest}"
 
 
 def _ports(words: Sequence[str]) -> Mapping[str, Any]:

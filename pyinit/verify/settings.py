@@ -117,7 +117,9 @@ def _table(path: Path, text: str, values: dict[str, Any]) -> dict[str, Any] | No
         name.append(key)
         found = values[key]
         if not isinstance(found, dict):
-            raise SettingsError(f"{path}, line {_line(text, key)}: {'.'.join(name)} must be a table, not {found!r}")
+            raise SettingsError(
+                f"{path}, line {_line(path, text, key)}: {'.'.join(name)} must be a table, not {found!r}"
+            )
         values = found
     return values
 
@@ -134,7 +136,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 def _checked(path: Path, text: str, values: Mapping[str, Any], checks: Sequence[Check]) -> Mapping[str, Any]:
     for key, value in values.items():
-        where = f"{path}, line {_line(text, key)}"
+        where = f"{path}, line {_line(path, text, key)}"
         wanted = KEYS.get(key)
         if wanted is None:
             raise SettingsError(f"{where}: there is no key {key!r}{nearest(key, KEYS)}")
@@ -142,7 +144,7 @@ def _checked(path: Path, text: str, values: Mapping[str, Any], checks: Sequence[
             raise SettingsError(f"{where}: {key} must be {_called(wanted)}, not {value!r}")
         _check_within(where, key, value, checks)
     for check, reason in values.get("skip", {}).items():
-        where = f"{path}, line {_line(text, check)}"
+        where = f"{path}, line {_line(path, text, check)}"
         if check not in ids(checks):
             raise SettingsError(f"{where}: there is no check {check!r}{nearest(check, ids(checks))}")
         if not isinstance(reason, str) or not reason.strip():
@@ -166,9 +168,17 @@ def _check_within(where: str, key: str, value: Any, checks: Sequence[Check]) -> 
             raise SettingsError(f"{where}: {key}: {value!r} is no regular expression: {error}") from None
 
 
-def _line(text: str, key: str) -> int:
-    found = re.search(rf"^\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*[=\].]", text, re.MULTILINE)
-    return text.count("\n", 0, found.start() + len(found[0]) - len(found[0].lstrip())) + 1 if found else 1
+def _line(path: Path, text: str, key: str) -> int:
+    """Where a key is; in pyproject.toml behind the table's header, for other tools have keys of the same name."""
+    header = None
+    if path.name == "pyproject.toml":
+        header = re.search(r"^[ \t]*\[[ \t]*tool\.pyinit\.verify[ \t]*[.\]]", text, re.MULTILINE)
+    found = re.compile(rf"^\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*[=\].]", re.MULTILINE).search(
+        text, header.start() if header else 0
+    )
+    if found:
+        return text.count("\n", 0, found.start() + len(found[0]) - len(found[0].lstrip())) + 1
+    return text.count("\n", 0, header.start()) + 1 if header else 1
 
 
 def ids(checks: Iterable[Check]) -> list[str]:
@@ -190,5 +200,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _called(wanted: type | tuple[type, ...]) -> str:
-    first = wanted[0] if isinstance(wanted, tuple) else wanted
-    return {str: "a text", int: "a number", list: "a list", bool: "true or false", dict: "a table"}[first]
+    if isinstance(wanted, tuple):
+        return "a number"
+    return {str: "a text", int: "a whole number", list: "a list", bool: "true or false", dict: "a table"}[wanted]

@@ -12,7 +12,8 @@ import pytest
 
 from pyinit.containers.engine import Engine, EngineError
 from pyinit.ctl.errors import CommandError
-from pyinit.ctl.verify import _judge_init, _plan, _run_options, _stage, _url, add
+from pyinit.ctl.verify import _absolute, _judge_init, _merge, _plan, _run_options, _stage, _url, add, verify
+from pyinit.verify.catalogue import CHECKS
 from pyinit.verify.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,3 +85,31 @@ def test_what_the_client_library_refuses(option: dict[str, Any]) -> None:
     client = docker.DockerClient(base_url="http://127.0.0.1:1", version="1.41")
     with pytest.raises(EngineError, match="no container can be made from image"):
         Engine(client).create("image", **option)
+
+
+def test_folders_of_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here or from home, as a shell has them, also where none has seen the word; a name stays a name."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert _absolute("~/d:/d") == f"{tmp_path}/home/d:/d"
+    assert _absolute("./d:/d:ro") == f"{tmp_path}/d:/d:ro"
+    assert _absolute("data:/d") == "data:/d"
+
+
+@pytest.mark.parametrize("place", [("IMAGE",), ("--init", "/sbin/init")])
+@pytest.mark.parametrize("words", [("--timeout", "0"), ("--timeout", "-1"), ("--jobs", "0")])
+def test_nothing_at_all_is_said_too(
+    place: tuple[str, ...], words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 on the command line goes before the file, and is refused, for an image as for an init."""
+    (tmp_path / "verify.toml").write_text("timeout = 5\njobs = 2\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CommandError, match=f"{words[0]} {words[1]}: "):
+        verify(NOTHING, parsed(*place, *words))
+
+
+def test_the_command_line_goes_before_the_file() -> None:
+    """What it does not say, the file says."""
+    options = parsed("IMAGE", "--timeout", "3")
+    _merge(options, Settings(None, {"timeout": 5, "jobs": 2, "strict": True, "command": ["serve"]}), CHECKS)
+    assert (options.timeout, options.jobs, options.strict, options.command) == (3, 2, True, ["serve"])
