@@ -40,6 +40,9 @@ BUNDLE_LABEL = "pyinit.bundle"
 REQUEST_TIMEOUT = 120
 """Seconds that the engine may take for one request, besides what is asked of it."""
 
+REMOVED_WITHIN = 30.0
+"""Seconds that a removal that has begun may take."""
+
 COPIED_WITHIN = 600.0
 """Seconds that the copy of a volume may take."""
 
@@ -110,6 +113,8 @@ class Engine:
         self._keep = keep
         self._lock = threading.Lock()
         self._closed = False
+        self.left = True
+        """Whether anything of this session may be there after the end."""
         self._bundles = count(1)
 
     def __enter__(self) -> Self:
@@ -224,6 +229,7 @@ class Engine:
             self._closed = True
         with suppress(*BROKEN):  # an engine that has gone: the next run, or `clean`, removes what is left
             self._remove(LABEL, self.session, keep=self._keep)
+            self.left = any(labels.get(LABEL) == self.session for labels in self._labelled())
         self.client.close()
 
     def clean(self) -> list[str]:
@@ -277,12 +283,24 @@ def remove(api: docker.APIClient, identity: str) -> None:
         except docker.errors.NotFound:
             return
         except docker.errors.APIError as error:
-            if "already in progress" in str(error):
+            if "already in progress" in str(error) and _goes(api, identity):
                 return
             if attempt == 2:  # the engine may be busy with its end
                 raise
         else:
             return
+
+
+def _goes(api: docker.APIClient, identity: str) -> bool:
+    """Waits until a container that somebody else is removing has gone: until then its volumes and its image are in use."""
+    deadline = time.monotonic() + REMOVED_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            api.inspect_container(identity)
+        except docker.errors.NotFound:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 class Bundle:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 IMPOSSIBLE = 2
 """Exit status when nothing could be judged."""
 
+LEAVING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that end a run, and have what it made removed first."""
+
 DESCRIPTION = """\
 Judges how a container stops, in real containers: does PID 1 act on the stop signal, is anybody SIGKILLed, are zombies reaped, does the
 exit status tell the truth? Nothing is copied into the image, and nothing in it is needed: no shell, no tool."""
@@ -190,11 +193,12 @@ def run(options: argparse.Namespace) -> int:
     from pyinit.verify.runner import ImpossibleRunError  # noqa: PLC0415
     from pyinit.verify.settings import SettingsError  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, _leave)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-        signal.signal(signal.SIGHUP, _leave)
+    for number in LEAVING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and the background of a shell without job control
+            signal.signal(number, _leave)
+    engine = None
     try:
-        with Engine(keep=options.keep) as engine:
+        with Engine(keep=options.keep) as engine, _undisturbed():
             if options.clean:
                 return clean(engine)
             return verify(engine, options)
@@ -203,12 +207,32 @@ def run(options: argparse.Namespace) -> int:
     except BROKEN as error:
         raise CommandError(f"verify: the engine failed in the middle of it: {explain(error)}", IMPOSSIBLE) from None
     except KeyboardInterrupt:
-        raise CommandError("verify: interrupted; everything it had made is removed", 130) from None
+        left = engine is not None and engine.left
+        words = "pyinitctl verify --clean removes what is left" if left else "everything it had made is removed"
+        raise CommandError(f"verify: interrupted; {words}", 130) from None
 
 
 def _leave(number: int, _frame: object) -> NoReturn:
     """Ends through all `finally`, so that no container stays."""
-    raise SystemExit(128 + number)
+    _hear_no_more()
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What comes after this is not interrupted: it removes what was made."""
+    try:
+        yield
+    finally:
+        _hear_no_more()
+
+
+def _hear_no_more() -> None:
+    """From here on these signals do nothing. A second Ctrl-C, or a SIGTERM behind it, would end the removal in the middle; it takes
+    seconds, and it ends by itself.
+    """
+    for number in LEAVING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _table(options: argparse.Namespace) -> Sequence[Check]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import docker
+import docker.errors
 import pytest
 
-from pyinit.containers.engine import Engine, EngineError
+from pyinit.containers import engine as engines
+from pyinit.containers.engine import LABEL, Engine, EngineError
+from pyinit.ctl import verify as command
 from pyinit.ctl.errors import CommandError
-from pyinit.ctl.verify import _absolute, _judge_init, _merge, _plan, _run_options, _stage, _url, add, verify
+from pyinit.ctl.verify import _absolute, _judge_init, _merge, _plan, _run_options, _stage, _url, add, run, verify
 from pyinit.verify.catalogue import CHECKS
 from pyinit.verify.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -113,3 +118,87 @@ def test_the_command_line_goes_before_the_file() -> None:
     options = parsed("IMAGE", "--timeout", "3")
     _merge(options, Settings(None, {"timeout": 5, "jobs": 2, "strict": True, "command": ["serve"]}), CHECKS)
     assert (options.timeout, options.jobs, options.strict, options.command) == (3, 2, True, ["serve"])
+
+
+# --- the end ---
+
+
+class Client:
+    """An engine in which nothing of a session is left, or one image; each request is interrupted once more."""
+
+    def __init__(self, signals: tuple[signal.Signals, ...]) -> None:
+        self.signals = signals
+        self.api = self
+        self.labels: list[dict[str, str]] = []
+        self.is_closed = False
+
+    def containers(self, **_: object) -> list[dict[str, object]]:
+        """What is asked for first."""
+        for number in self.signals:
+            os.kill(os.getpid(), number)
+        return []
+
+    def networks(self, **_: object) -> list[dict[str, object]]:
+        """None."""
+        return []
+
+    def volumes(self, **_: object) -> dict[str, object]:
+        """None."""
+        return {}
+
+    def images(self, *, filters: dict[str, str], **_: object) -> list[dict[str, object]]:
+        """What is left, where all are asked for."""
+        return [{"Labels": labels} for labels in self.labels] if filters == {"label": LABEL} else []
+
+    def close(self) -> None:
+        """The last word."""
+        self.is_closed = True
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Signals as they were before."""
+    before = {number: signal.getsignal(number) for number in command.LEAVING}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("first", command.LEAVING)
+@pytest.mark.parametrize("is_left", [False, True])
+def test_nothing_interrupts_the_removal(
+    first: signal.Signals,
+    is_left: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever ended the run, what comes after it does not end what removes; and the last line says what is so."""
+    client: Any = Client(command.LEAVING)
+
+    def begin(engine: Engine, _: object) -> int:
+        client.labels = [engine.labels] if is_left else []
+        os.kill(os.getpid(), first)
+        raise AssertionError("it was not ended")
+
+    monkeypatch.setattr(engines, "connect", lambda: client)
+    monkeypatch.setattr(command, "verify", begin)
+    with pytest.raises(CommandError if first is signal.SIGINT else SystemExit) as caught:
+        run(parsed("IMAGE"))
+    assert client.is_closed
+    if isinstance(caught.value, CommandError):
+        words = "pyinitctl verify --clean removes what is left" if is_left else "everything it had made is removed"
+        assert (str(caught.value), caught.value.status) == (f"verify: interrupted; {words}", 130)
+    else:
+        assert isinstance(caught.value, SystemExit)
+        assert caught.value.code == 128 + first
+
+
+@pytest.mark.usefixtures("heard")
+def test_nothing_interrupts_the_end_of_a_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its verdict is told already."""
+    client: Any = Client(command.LEAVING)
+    monkeypatch.setattr(engines, "connect", lambda: client)
+    monkeypatch.setattr(command, "verify", lambda *_: 0)
+    assert (run(parsed("IMAGE")), client.is_closed) == (0, True)
