@@ -179,7 +179,11 @@ def test_nothing_interrupts_the_removal(
 
     def begin(engine: Engine, _: object) -> int:
         client.labels = [engine.labels] if is_left else []
-        os.kill(os.getpid(), first)
+        try:
+            os.kill(os.getpid(), first)
+        finally:
+            for number in command.LEAVING:  # while the observer is ended
+                os.kill(os.getpid(), number)
         raise AssertionError("it was not ended")
 
     monkeypatch.setattr(engines, "connect", lambda: client)
