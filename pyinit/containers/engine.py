@@ -1,7 +1,7 @@
 """A container engine (Docker, or podman through its Docker-compatible socket), and what one session of ours makes in it.
 
-All that is made carries labels: the session, and the host, process and start time of who runs it. So a session that was killed can be told
-from one that is at work, and `clean` removes what the former left, and nothing else.
+All that is made carries labels: the session, and the machine, boot, process and start time of who runs it. So a session that was
+killed can be told from one that is at work, and `clean` removes what the former left, and nothing else.
 
 Rejected: the command line client (three of them, with options that differ by version; its output is for people).
 """
@@ -33,9 +33,14 @@ if TYPE_CHECKING:
 
 LABEL = "pyinit.session"
 HOST_LABEL = "pyinit.host"
+BOOT_LABEL = "pyinit.boot"
+NAMESPACE_LABEL = "pyinit.namespace"
 PID_LABEL = "pyinit.pid"
 STARTED_LABEL = "pyinit.started"
 BUNDLE_LABEL = "pyinit.bundle"
+
+MACHINE_ID = Path("/etc/machine-id")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 REQUEST_TIMEOUT = 120
 """Seconds that the engine may take for one request, besides what is asked of it."""
@@ -104,12 +109,15 @@ class Engine:
     def __init__(self, client: docker.DockerClient | None = None, *, keep: bool = False) -> None:
         self.client = client or connect()
         self.session = uuid.uuid4().hex[:12]
-        self.labels = {
+        known = {
             LABEL: self.session,
             HOST_LABEL: _host(),
+            BOOT_LABEL: _boot(),
+            NAMESPACE_LABEL: _pid_namespace(),
             PID_LABEL: str(os.getpid()),
             STARTED_LABEL: _started(os.getpid()),
         }
+        self.labels = {key: value for key, value in known.items() if value}
         self._keep = keep
         self._lock = threading.Lock()
         self._closed = False
@@ -237,7 +245,7 @@ class Engine:
         dead = set()
         for labels in self._labelled():
             session = labels.get(LABEL, "")
-            if session and session != self.session and labels.get(HOST_LABEL) == _host() and not _lives(labels):
+            if session and session != self.session and not _may_live(labels):
                 dead.add(session)
         return [word for session in sorted(dead) for word in self._remove(LABEL, session, keep=False)]
 
@@ -472,14 +480,28 @@ def explain(error: BaseException) -> str:
 
 
 def _host() -> str:
-    """This host, for as long as it is up: a process ID means nothing on another one, or after a reboot."""
+    """This machine, whichever boot. Its name goes with its ID: containers of one image have the same ID, if any. Where there is none, it
+    is another machine after each boot, and what was left before is nobody's.
+    """
     with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() + f"-{_pid_namespace()}"
-    return socket.gethostname()
+        identity = MACHINE_ID.read_text(encoding="ascii").strip()
+        if identity:
+            return f"{identity}-{socket.gethostname()}"
+    return _boot() or socket.gethostname()
 
 
-def _pid_namespace() -> int:
-    return procfs.namespace(os.getpid())
+def _boot() -> str:
+    """Since when it is up; empty where there is no Linux to tell."""
+    with suppress(OSError):
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    return ""
+
+
+def _pid_namespace() -> str:
+    """In which process IDs mean what they mean here; empty where there are none."""
+    with suppress(OSError):
+        return str(procfs.namespace(os.getpid()))
+    return ""
 
 
 def _started(pid: int) -> str:
@@ -488,7 +510,26 @@ def _started(pid: int) -> str:
     return str(int(time.time()))
 
 
+def _may_live(labels: Mapping[str, str]) -> bool:
+    """Whether the process that made it may still be there. Of another machine, and of another PID namespace, that is not known."""
+    if labels.get(HOST_LABEL) != _host():
+        return True
+    if labels.get(BOOT_LABEL, "") != _boot():
+        return False
+    return labels.get(NAMESPACE_LABEL, "") != _pid_namespace() or _lives(labels)
+
+
 def _lives(labels: Mapping[str, str]) -> bool:
-    with suppress(OSError, ValueError, KeyError):
-        return str(procfs.start_ticks(int(labels[PID_LABEL]))) == labels[STARTED_LABEL]
-    return False
+    try:
+        pid = int(labels[PID_LABEL])
+    except (KeyError, ValueError):
+        return False
+    with suppress(OSError):
+        return str(procfs.start_ticks(pid)) == labels.get(STARTED_LABEL)
+    try:  # without /proc, or where it hides other users' processes
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import docker
 import docker.errors
 import pytest
 
-from pyinit.containers import engine
+from pyinit.containers import engine, procfs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Removing:
@@ -45,3 +53,77 @@ def test_a_removal_that_does_not_end_is_no_removal(monkeypatch: pytest.MonkeyPat
     with pytest.raises(docker.errors.APIError, match="in progress"):
         engine.remove(api, "c")
     assert api.removals == 3
+
+
+# --- whose session it is ---
+
+
+def labels() -> Mapping[str, str]:
+    """Those of a session of ours; no engine is asked."""
+    return engine.Engine(docker.DockerClient(base_url="http://127.0.0.1:1", version="1.41")).labels
+
+
+def dead() -> str:
+    """The number of a process that has ended, and has been reaped."""
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    return str(ended.pid)
+
+
+@pytest.mark.parametrize("has_proc", [True, False])
+def test_a_session_lives_with_its_process(has_proc: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    """Also where /proc does not show it (other systems, hidepid); one that is not ours to signal lives, too."""
+    own = labels()
+    if not has_proc:
+
+        def hidden(pid: int) -> int:
+            raise FileNotFoundError(f"/proc/{pid}/stat")
+
+        monkeypatch.setattr(procfs, "start_ticks", hidden)
+    assert engine._may_live(own)
+    assert not engine._may_live({**own, engine.PID_LABEL: dead()})
+    assert engine._may_live({**own, engine.STARTED_LABEL: "1"}) is not has_proc
+    if not has_proc:
+
+        def foreign(pid: int, number: int) -> None:
+            raise PermissionError(pid, number)
+
+        monkeypatch.setattr(os, "kill", foreign)
+        assert engine._may_live({**own, engine.PID_LABEL: "1"})
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "may_live"),
+    [
+        (engine.HOST_LABEL, "another machine", True),
+        (engine.NAMESPACE_LABEL, "1", True),
+        (engine.BOOT_LABEL, "an earlier boot", False),
+        (engine.PID_LABEL, "none", False),
+    ],
+)
+def test_what_is_known_of_another_session(label: str, value: str, may_live: bool) -> None:  # noqa: FBT001
+    """A boot ends all processes of its machine; those of other machines and namespaces cannot be asked about."""
+    assert engine._may_live({**labels(), engine.PID_LABEL: dead(), label: value}) is may_live
+
+
+def test_a_machine_stays_one_over_its_boots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it has an ID; without one, an earlier boot's is another machine's, and is left alone."""
+    machine, boot = tmp_path / "machine-id", tmp_path / "boot_id"
+    monkeypatch.setattr(engine, "MACHINE_ID", machine)
+    monkeypatch.setattr(engine, "BOOT_ID", boot)
+    found = []
+    for identity, each in (
+        ("0123\n", "first\n"),
+        ("0123\n", "second\n"),
+        ("", "second\n"),
+        (None, "third\n"),
+        (None, None),
+    ):
+        for path, text in ((machine, identity), (boot, each)):
+            path.unlink(missing_ok=True)
+            if text is not None:
+                path.write_text(text)
+        found.append((engine._host(), engine._boot()))
+    name = socket.gethostname()
+    with_id = f"0123-{name}"
+    assert found == [(with_id, "first"), (with_id, "second"), ("second", "second"), ("third", "third"), (name, "")]
