@@ -69,6 +69,11 @@ def address() -> str:
     return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 
 
+def is_here() -> bool:
+    """Whether the engine's paths are this machine's: it is asked through a socket that lies here."""
+    return address().startswith(("unix:", "http+unix:"))
+
+
 def connect() -> docker.DockerClient:
     """The engine at `address()`. Raises EngineError."""
     where = address()

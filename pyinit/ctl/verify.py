@@ -71,7 +71,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--init",
         metavar="'PATH [ARGUMENT...]'",
-        help="judge an init instead: this file, with a program of ours under it",
+        help="judge an init instead: this file, with a program of ours under it; where the engine is on another machine: --init-image",
     )
     parser.add_argument("--init-image", metavar="IMAGE", help="the image that has the init, and Python 3.11 or newer")
     _readiness(parser.add_argument_group("when is it ready"))

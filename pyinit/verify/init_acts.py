@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyinit.containers import image
-from pyinit.containers.engine import EngineError
+from pyinit.containers.engine import EngineError, address, is_here
 from pyinit.containers.remote import with_source
 from pyinit.init import signals
 from pyinit.verify.acts import ImpossibleError, Stage, Started, started, stop_it, until
@@ -105,6 +105,10 @@ class Init:
         found = {os.path.realpath(here): {"bind": there, "mode": "ro"} for here, there in self.mounts.items()}
         if self.image or not self.words:
             return found
+        if not is_here():  # it would make empty folders of these names, there
+            raise ImpossibleError(
+                f"{self.words[0]} is a file here, and the engine is at {address()}: name an image that has it: --init-image"
+            )
         path = os.path.realpath(self.words[0])
         if not os.access(path, os.X_OK) or not os.path.isfile(path):  # noqa: PTH113
             raise ImpossibleError(f"{self.words[0]} is no file that can be executed")
@@ -557,6 +561,8 @@ deaf = _stopping("deaf", "deaf")
 
 def last_word(stage: Stage) -> Act:
     """As a Kubernetes container whose program is deaf: what is left in the termination log."""
+    if not is_here():
+        raise ImpossibleError(f"it takes a file here that is mounted, and the engine is at {address()}")
     with tempfile.TemporaryDirectory(prefix="pyinit-") as folder:
         log = Path(folder) / "termination-log"
         log.write_bytes(b"")

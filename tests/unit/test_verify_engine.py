@@ -13,6 +13,8 @@ import docker.errors
 import pytest
 
 from pyinit.containers import engine, procfs
+from pyinit.verify.acts import ImpossibleError
+from pyinit.verify.init_acts import Init, last_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +55,24 @@ def test_a_removal_that_does_not_end_is_no_removal(monkeypatch: pytest.MonkeyPat
     with pytest.raises(docker.errors.APIError, match="in progress"):
         engine.remove(api, "c")
     assert api.removals == 3
+
+
+# --- where it is ---
+
+
+@pytest.mark.parametrize("host", ["tcp://build:2376", "ssh://build", "http://127.0.0.1:2375"])
+def test_files_here_are_no_files_there(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine on another machine would make folders of their names: an init that is a file is refused, and so is K8-05."""
+    init = Init(("/bin/true",))
+    monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(ImpossibleError, match=f"/bin/true is a file here, and the engine is at {host}: .*--init-image"):
+        init.volumes()
+    assert Init(("/bin/true",), image="image").volumes() == {}
+    nobody: Any = None
+    with pytest.raises(ImpossibleError, match=f"the engine is at {host}"):
+        last_word(nobody)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/user/1000/podman/podman.sock")
+    assert os.path.realpath("/bin/true") in init.volumes()
 
 
 # --- whose session it is ---
