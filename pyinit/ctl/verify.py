@@ -167,7 +167,11 @@ def _reporting(group: argparse._ArgumentGroup) -> None:
         help="how many containers at once (3); one where two would be in each other's way: -p, --network host, "
         "--share-volumes, a folder that may be written to",
     )
-    group.add_argument("--keep", action="store_true", help="leave the containers where they are")
+    group.add_argument(
+        "--keep",
+        action="store_true",
+        help="leave the containers where they are, until the next run or --clean; not with -p or --network host",
+    )
     group.add_argument(
         "--clean", action="store_true", help="remove what killed runs have left on this machine, and end"
     )
@@ -301,6 +305,11 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
     if options.timeout is not None and options.timeout < 1:
         raise CommandError(
             f"verify: --timeout {options.timeout}: a stop needs a grace period of a second or more", IMPOSSIBLE
+        )
+    if options.keep and (options.publish or options.network == "host"):
+        raise CommandError(
+            "verify: --keep leaves containers running, whose ports the next would want: leave --keep out",
+            IMPOSSIBLE,
         )
     plan = _plan(options, said)
     errors = Console(stderr=True, highlight=False)

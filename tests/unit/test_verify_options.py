@@ -113,6 +113,15 @@ def test_nothing_at_all_is_said_too(
         verify(NOTHING, parsed(*place, *words))
 
 
+@pytest.mark.parametrize("words", [("-p", "80"), ("--network", "host")])
+def test_who_stays_keeps_its_ports(words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers that are kept run on, so nothing of them may be there only once."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CommandError, match="verify: --keep leaves containers running") as caught:
+        verify(NOTHING, parsed("IMAGE", "--keep", *words))
+    assert caught.value.status == 2
+
+
 def test_the_command_line_goes_before_the_file() -> None:
     """What it does not say, the file says."""
     options = parsed("IMAGE", "--timeout", "3")
