@@ -422,7 +422,7 @@ def helper(stage: Stage, target: Started, word: str, *arguments: str) -> Mapping
         container.wait(60)
         answers = [json.loads(line) for line in container.logs().splitlines() if line.startswith("{")]
     except EngineError as error:
-        raise NeedError(f"nothing can be put beside it: {error}") from None
+        raise _refused(target, error) from None
     finally:
         container.remove()
     if not answers:
@@ -455,7 +455,14 @@ def _helper_container(stage: Stage, target: Started, word: str, *arguments: str,
             **where,
         )
     except EngineError as error:
-        raise NeedError(f"nothing can be put beside it: {error}") from None
+        raise _refused(target, error) from None
+
+
+def _refused(target: Started, error: EngineError) -> ImpossibleError:
+    """Beside a container with users of its own (podman's `userns = "auto"`) nothing can be put: no failure, as any other refusal is."""
+    users = target.container.attributes["HostConfig"].get("UsernsMode")
+    kind = NeedError if users not in (None, "", "host") else ImpossibleError
+    return kind(f"nothing can be put beside it: {error}")
 
 
 def _injectable(target: Started) -> Watch:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pyinit.containers import timeline
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
+from pyinit.containers.engine import EngineError
 from pyinit.containers.remote import LostError, Seen
 from pyinit.verify import catalogue, runner
-from pyinit.verify.acts import ImpossibleError, NeedError, Stage, perform
+from pyinit.verify.acts import ImpossibleError, NeedError, Stage, Started, helper, perform
 from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
 from pyinit.verify.init_acts import unasked
 from pyinit.verify.ready import SETTLED, Readiness
@@ -317,6 +319,22 @@ def test_only_an_absent_need_excuses_zo01(act: Callable[[Stage], Act], is_gap: b
     for plan, required in ((Plan(), is_gap), (Plan(require=frozenset({"ZO-01"})), True)):
         found = _judge(case_of(GOOD, orphans), catalogue.BY_ID["ZO-01"], plan)
         assert (found.finding.verdict, found.required) == (Verdict.SKIPPED, required), found
+
+
+@pytest.mark.parametrize(("users", "kind"), [("private", NeedError), ("host", ImpossibleError), ("", ImpossibleError)])
+def test_a_refusal_is_a_failure_but_beside_users_of_its_own(users: str, kind: type[Exception]) -> None:
+    """An engine that makes no container (its disk is full, say) has not shown that none can be put there."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise EngineError("no space left on device")
+
+    container = SimpleNamespace(id="c", attributes={"HostConfig": {"UsernsMode": users}})
+    target: Any = Started(container, SimpleNamespace(namespace=1), Ready("settled", 1.0))  # type: ignore[arg-type]
+    agent: Any = SimpleNamespace(image="agent", command=["python3"])
+    stage = replace(STAGE, engine=SimpleNamespace(create=refuse), agent=agent)  # type: ignore[arg-type]
+    with pytest.raises(ImpossibleError, match="nothing can be put beside it: no space") as caught:
+        helper(stage, target, "orphans")
+    assert caught.type is kind
 
 
 def test_zo01_without_a_view_is_no_gap() -> None:
