@@ -236,14 +236,19 @@ class Run:
     def close(self) -> None:
         """Kill whatever is left, however often it forks."""
 
+        quiet = 0
+
         def nobody() -> bool:
+            """At two looks: a process in the middle of an exec has no environment to be known by."""
+            nonlocal quiet
             left = self.left
             for pid in left:
                 try:
                     os.kill(pid, signals.SIGKILL)
                 except ProcessLookupError:
                     continue
-            return not left
+            quiet = 0 if left else quiet + 1
+            return quiet == 2
 
         try:
             self.process.kill()
