@@ -232,6 +232,8 @@ def _words(how: How, process: Process, outside: str) -> str:
             return signals.ended_how(process.status)
         case How.ALIVE:
             return "still alive"
+        case How.ENDED:
+            return "ended, status unknown"
         case How.UNKNOWN:
             return "ended, unknown how"
         case How.KILLED_BY_NAMESPACE_END:

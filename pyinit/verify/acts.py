@@ -171,7 +171,7 @@ def stop_it(stage: Stage, target: Started, then: Callable[[], None] | None = Non
     if watch is None:
         return replace(stop, forced=status == 128 + signals.KILL and seconds >= NEAR_DEADLINE * grace)
     watch.wait(END_WITHIN)
-    account = replace(watch.account(), deadline=began + NEAR_DEADLINE * grace)
+    account = replace(watch.account(), deadline=began + NEAR_DEADLINE * grace).with_exit_status(status)
     number = stage.subject.image.stop_signal
     shown = timeline.of(account, stage.subject.image.name, stop_signal=number, stopped=began, outside="the engine")
     first = next(bar for bar in shown.bars if bar.inside == 1)

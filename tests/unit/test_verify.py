@@ -219,6 +219,15 @@ def test_who_ended_in_an_unknown_way_is_not_passed() -> None:
     assert (found.verdict, "7 server" in found.words) == (Verdict.SKIPPED, True)
 
 
+def test_without_statuses_a_trace_still_tells_a_clean_stop() -> None:
+    """PT-04 on kernels that tell no status (before Linux 6.15): passed where no SIGKILL was seen, failed where one was."""
+    for stop, verdict in ((GOOD, Verdict.PASS), (LEFT, Verdict.FAIL)):
+        assert stop.account is not None
+        older = tuple(replace(one, status=None) for one in stop.account.processes)
+        untold = replace(stop.account, processes=older).with_exit_status(0)
+        assert judged("PT-04", case_of(replace(stop, account=untold))).verdict is verdict
+
+
 def test_a_health_check_that_never_ran_is_no_evidence() -> None:
     """ZO-02 passes where the health check ran, however it ended, and is skipped where the engine could not run it."""
     seen_there = {"injected": 50, "zombies": (), "own": (), "health_zombies": (), "adopter": None, "left_orphan": False}
