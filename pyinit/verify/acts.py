@@ -50,6 +50,8 @@ END_WITHIN = 30.0
 """Seconds that the engine may take, after its own SIGKILL, to say that a container is gone."""
 
 
+WINCH = signals.number_of("WINCH")
+
 NEAR_DEADLINE = 0.95
 """The share of the grace period after which a SIGKILL to PID 1 is the engine's."""
 
@@ -300,16 +302,19 @@ def resized(stage: Stage) -> Act:
     """On a terminal whose size changes."""
     with started(stage, tty=True, stdin_open=True) as target:
         for rows in (50, 40, 24):
-            target.container.raw.resize(rows, 100)
+            if not target.container.resize(rows, 100):
+                break
         ended = until(lambda: not target.container.running, 2.0)
-        heard = False
-        if target.watch is not None and not ended:
-            account = target.watch.account()
-            heard = any(one.number == 28 for process in account.processes for one in process.signals)
+        account = target.watch.account() if target.watch is not None else None
+        unheard = (
+            account is not None
+            and account.source == "trace"
+            and not any(one.number == WINCH for process in account.processes for one in process.signals)
+        )
         return Act(
             "resized",
             reproduce(stage, "# then change the size of its terminal", tty=True),
-            seen={"ended": ended, "heard": heard, "status": target.container.state["ExitCode"]},
+            seen={"ended": ended, "unheard": unheard, "status": target.container.state["ExitCode"]},
         )
 
 

@@ -3,10 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import docker.errors
 import pytest
+import requests
 
 from pyinit.containers import timeline
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
+from pyinit.containers.engine import Container, EngineError
 from pyinit.containers.remote import Seen
 from pyinit.verify import catalogue
 from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
@@ -191,6 +194,42 @@ def test_a_second_signal(second: Stop, is_sent: bool, verdict: Verdict) -> None:
     """GR-03 compares the stop with two signals with the one with one."""
     case = case_of(GOOD, Act("twice", stop=second, seen={"sent": is_sent}))
     assert judged("GR-03", case).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("ended", "unheard", "verdict"),
+    [(False, False, Verdict.PASS), (False, True, Verdict.SKIPPED), (True, True, Verdict.FAIL)],
+)
+def test_a_resize_that_nobody_heard_is_no_evidence(ended: bool, unheard: bool, verdict: Verdict) -> None:  # noqa: FBT001
+    """TT-03 passes what had a SIGWINCH and went on; what ended has failed, whatever was seen of it."""
+    act = Act("resized", seen={"ended": ended, "unheard": unheard, "status": 0})
+    assert judged("TT-03", case_of(GOOD, act)).verdict is verdict
+
+
+class Refusing:
+    """An engine's client whose container cannot be resized; `status`: how the container has ended, None: it runs."""
+
+    def __init__(self, status: int | None) -> None:
+        self.client = self.api = self
+        self.id = "1"
+        self.status = status
+
+    def resize(self, *_: int) -> None:
+        raise docker.errors.APIError("500 Server Error", explanation="cannot resize a stopped container")
+
+    def wait(self, *_: str, timeout: float) -> dict[str, int]:
+        if self.status is None:
+            raise requests.exceptions.ReadTimeout(timeout)
+        return {"StatusCode": self.status}
+
+
+def test_a_resize_of_one_that_has_ended() -> None:
+    """It is no error of the engine's, who says it in its own words, or not yet; of one that runs it is."""
+    ended: Any = Refusing(0)
+    running: Any = Refusing(None)
+    assert Container(ended, ended).resize(50, 100) is False
+    with pytest.raises(EngineError, match="its terminal cannot be resized: cannot resize"):
+        Container(running, running).resize(50, 100)
 
 
 def test_without_senders_a_program_behind_a_shell_is_not_called_unasked() -> None:
