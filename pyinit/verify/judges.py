@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pyinit.containers.account import Process
 
 INTERRUPTIBLE = 0.5
-"""Seconds that a stop has to take for a second signal surely to come in the middle of it, however busy the machine is."""
+"""Seconds that a stop has to take for a second signal surely to come in the middle of it, however busy the machine is: and a fifth
+more, so that a program whose stop takes half a second is always judged alike."""
 
 
 def _needs_stop(act: str) -> Callable[[Callable[[Case, Act, Stop], Finding]], Callable[[Case], Finding]]:
@@ -266,7 +267,7 @@ def no_grace(case: Case) -> Finding:
 def second_signal(case: Case, act: Act, stop: Stop) -> Finding:
     """GR-03: a second stop signal does no harm."""
     plain = case.plain
-    if not act.seen["sent"] or (plain is not None and plain.seconds < INTERRUPTIBLE):
+    if not act.seen["sent"] or (plain is not None and plain.seconds < 1.2 * INTERRUPTIBLE):
         return skipped("it ends before a second signal can be sent")
     if stop.forced:
         return failed(

@@ -197,6 +197,16 @@ def test_a_second_signal(second: Stop, is_sent: bool, verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [(0.4, Verdict.SKIPPED), (0.501, Verdict.SKIPPED), (0.59, Verdict.SKIPPED), (0.61, Verdict.PASS)],
+)
+def test_a_stop_near_the_limit_is_judged_alike(seconds: float, verdict: Verdict) -> None:
+    """GR-03 does not change its mind about a program whose stop takes half a second, more or less."""
+    case = case_of(replace(GOOD, seconds=seconds), Act("twice", stop=GOOD, seen={"sent": True}))
+    assert judged("GR-03", case).verdict is verdict
+
+
+@pytest.mark.parametrize(
     ("ended", "unheard", "verdict"),
     [(False, False, Verdict.PASS), (False, True, Verdict.SKIPPED), (True, True, Verdict.FAIL)],
 )
