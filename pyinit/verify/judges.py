@@ -54,6 +54,9 @@ def seconds_of(value: float) -> str:
     return f"{value:.1f} s" if value >= 1 else f"{value:.2f} s"
 
 
+SERVER_ERROR = 500
+"""From this HTTP status on the server says itself that it could not."""
+
 NOT_READY = (
     "it was not ready when it was asked to stop: it seemed settled, and stopped as it should when it had been given "
     "five times as long. Say when it is ready: --ready-log, --ready-tcp or --ready-cmd"
@@ -300,12 +303,25 @@ def request_finished(case: Case) -> Finding:
     seen = act.seen
     if seen.get("early"):
         return skipped("the request was over before the stop began: give a --request URL that takes a second or more")
-    if seen.get("complete"):
+    complete = seen.get("complete", False)
+    if complete is not False and _code_of(seen["status"]) >= SERVER_ERROR:
+        return failed(f"the request that was under way was not served: {seen['status']}")
+    if complete is None:
+        return skipped(
+            f"whether the answer is whole cannot be told: {seen['status']}, {seen['bytes']} bytes, with neither Content-Length nor chunks"
+        )
+    if complete:
         return passed(f"the request that was under way was answered: {seen['status']}, {seen['bytes']} bytes")
     return failed(
         f"the request that was under way was cut off: {seen.get('error') or 'the answer is not complete'} "
         f"after {seen.get('bytes', 0)} bytes"
     )
+
+
+def _code_of(status: str) -> int:
+    """503 of `HTTP/1.1 503 Service Unavailable`; 0 where there is none."""
+    code = status.partition(" ")[2][:3]
+    return int(code) if code.isdecimal() else 0
 
 
 # --- start ---

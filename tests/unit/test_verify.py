@@ -10,6 +10,7 @@ import requests
 from pyinit.containers import timeline
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
 from pyinit.containers.engine import Container, EngineError
+from pyinit.containers.helpers import is_complete
 from pyinit.containers.remote import Seen
 from pyinit.verify import catalogue
 from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
@@ -240,6 +241,54 @@ def test_a_resize_of_one_that_has_ended() -> None:
     assert Container(ended, ended).resize(50, 100) is False
     with pytest.raises(EngineError, match="its terminal cannot be resized: cannot resize"):
         Container(running, running).resize(50, 100)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "complete"),
+    [
+        (b"", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", False),
+        (OK + b"Content-Length: 0\r\n", False),
+        (OK + b"Content-Length: 4\r\n\r\ndone", True),
+        (OK + b"content-length:4\r\n\r\ndon", False),
+        (OK + b"\r\ndone", None),
+        (OK + b"Content-Length: four\r\n\r\ndone", None),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n\r\n", True),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n4;a=b\r\ndone\r\n0\r\nDigest: 1\r\n\r\n", True),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n9\r\n0\r\n\r\n", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n4", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\ndone", False),
+    ],
+)
+def test_when_an_answer_is_complete(answer: bytes, complete: bool | None) -> None:  # noqa: FBT001
+    """Its header has ended and its body is as long as it says; where it does not say, nobody can tell."""
+    assert is_complete(answer) is complete
+
+
+@pytest.mark.parametrize(
+    ("seen_there", "verdict", "words"),
+    [
+        ({"status": "HTTP/1.1 200 OK", "complete": True}, Verdict.PASS, "was answered: HTTP/1.1 200 OK, 9 bytes"),
+        ({"status": "HTTP/1.1 404 Not Found", "complete": True}, Verdict.PASS, "404"),
+        ({"status": "HTTP/1.1 200 OK", "complete": False}, Verdict.FAIL, "was cut off: the answer is not complete"),
+        ({"status": "HTTP/1.1 200 OK", "complete": None}, Verdict.SKIPPED, "cannot be told: HTTP/1.1 200 OK"),
+        ({"status": "HTTP/1.1 503 Service Unavailable", "complete": True}, Verdict.FAIL, "not served: HTTP/1.1 503"),
+        ({"status": "HTTP/1.1 503", "complete": None}, Verdict.FAIL, "not served: HTTP/1.1 503"),
+        ({"status": "nonsense", "complete": None}, Verdict.SKIPPED, "cannot be told"),
+        ({"error": "Connection reset by peer"}, Verdict.FAIL, "was cut off: Connection reset by peer"),
+        ({}, Verdict.FAIL, "was cut off"),
+    ],
+)
+def test_a_request_under_way(seen_there: dict[str, Any], verdict: Verdict, words: str) -> None:
+    """GR-06 passes a whole answer that is no server's error, and does not guess where an answer's end cannot be told."""
+    found = judged("GR-06", case_of(GOOD, Act("request", seen={"bytes": 9, **seen_there})))
+    assert (found.verdict, words in found.words) == (verdict, True), found.words
 
 
 def test_without_senders_a_program_behind_a_shell_is_not_called_unasked() -> None:
