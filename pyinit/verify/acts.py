@@ -327,9 +327,13 @@ def orphans(stage: Stage) -> Act:
     with started(stage) as target:
         watch = _injectable(target)
         before = watch.look()
+        adopter = next((seen for seen in before if seen.inside == 1), None)
+        if adopter is None:
+            raise ImpossibleError("its PID 1 could not be looked at")
         injected = helper(stage, target, "orphans", str(wanted))
         until(lambda: not _new(watch, before), REAP_WITHIN)
-        left = _new_zombies(watch, before)
+        left = unreaped(watch, adopter.pid)
+        new = _without(left, before)
         between = watch.look()
         check = stage.subject.image.healthcheck
         runs = [target.container.execute(check)[0] for _ in range(10)] if check else []
@@ -339,11 +343,11 @@ def orphans(stage: Stage) -> Act:
             reproduce(stage, "docker exec c sh -c 'sleep 0.1 & exit'; docker top c -eo pid,ppid,stat,comm"),
             seen={
                 "injected": injected.get("orphans", 0),
-                "zombies": left,
-                "own": _still_zombies(before, between),
+                "zombies": new,
+                "own": tuple(one for one in left if one not in new),
                 "health": runs,
-                "health_zombies": _new_zombies(watch, between) if check else (),
-                "adopter": next((seen for seen in before if seen.inside == 1), None),
+                "health_zombies": _without(unreaped(watch, adopter.pid), between) if check else (),
+                "adopter": adopter,
                 "left_orphan": _left_orphan(watch),
             },
         )
@@ -469,15 +473,24 @@ def _new(watch: Watch, before: tuple[Seen, ...]) -> bool:
     return any((seen.pid, seen.born) not in known for seen in watch.look())
 
 
-def _new_zombies(watch: Watch, before: tuple[Seen, ...]) -> tuple[Seen, ...]:
-    known = {(seen.pid, seen.born) for seen in before if seen.is_zombie}
-    return tuple(seen for seen in watch.look() if seen.is_zombie and (seen.pid, seen.born) not in known)
+def unreaped(watch: Watch, parent: int | None = None) -> tuple[Seen, ...]:
+    """Zombies that nobody has reaped for REAP_WITHIN: each is one for a moment, until its parent has heard of it.
+
+    Only the children of `parent`, where it is given: the others are not its to reap.
+    """
+    first = {(seen.pid, seen.born) for seen in watch.look() if seen.is_zombie and parent in (None, seen.parent)}
+
+    def left() -> tuple[Seen, ...]:
+        return tuple(seen for seen in watch.look() if seen.is_zombie and (seen.pid, seen.born) in first)
+
+    until(lambda: not left(), REAP_WITHIN)
+    return left()
 
 
-def _still_zombies(before: tuple[Seen, ...], after: tuple[Seen, ...]) -> tuple[Seen, ...]:
-    """Those that were zombies at both times: each is one for a moment, until its parent has heard of it."""
-    later = {(seen.pid, seen.born) for seen in after if seen.is_zombie}
-    return tuple(seen for seen in before if seen.is_zombie and (seen.pid, seen.born) in later)
+def _without(zombies: tuple[Seen, ...], known: tuple[Seen, ...]) -> tuple[Seen, ...]:
+    """Those who were no zombies yet."""
+    then = {(seen.pid, seen.born) for seen in known if seen.is_zombie}
+    return tuple(seen for seen in zombies if (seen.pid, seen.born) not in then)
 
 
 def _left_orphan(watch: Watch) -> bool:

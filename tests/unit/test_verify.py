@@ -12,7 +12,7 @@ from pyinit.containers.account import Account, Fate, How, Process, Sender, Signa
 from pyinit.containers.engine import Container, EngineError
 from pyinit.containers.helpers import is_complete
 from pyinit.containers.remote import Seen
-from pyinit.verify import catalogue
+from pyinit.verify import acts, catalogue
 from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
 from pyinit.verify.init_acts import unasked
 from pyinit.verify.ready import SETTLED
@@ -324,6 +324,32 @@ def test_without_statuses_a_trace_still_tells_a_clean_stop() -> None:
         older = tuple(replace(one, status=None) for one in stop.account.processes)
         untold = replace(stop.account, processes=older).with_exit_status(0)
         assert judged("PT-04", case_of(replace(stop, account=untold))).verdict is verdict
+
+
+class Crowd:
+    """A container at whose every look somebody else has just ended, beside those who stay."""
+
+    def __init__(self, *staying: Seen) -> None:
+        self.staying = staying
+        self.looks = 0
+
+    def look(self) -> tuple[Seen, ...]:
+        self.looks += 1
+        brief = seen(process("brief", 100 + self.looks, None, None), state="Z")
+        return (*self.staying, brief)
+
+
+def test_a_zombie_is_one_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ZO-01 and ZO-02 of a program that starts others all the time: who has just ended is not unreaped, and a child's child not PID 1's."""
+    monkeypatch.setattr(acts, "REAP_WITHIN", 0.1)
+    init, alive = (seen(process(name, inside, None, None)) for name, inside in (("init", 1), ("server", 7)))
+    orphan = seen(process("orphan", 8, None, None), state="Z")
+    lazy = seen(process("lazy", 9, None, None, parent=507), state="Z")
+    busy: Any = Crowd(init, alive)
+    assert acts.unreaped(busy, init.pid) == ()
+    full: Any = Crowd(init, alive, orphan, lazy)
+    assert acts.unreaped(full, init.pid) == (orphan,)
+    assert acts.unreaped(full) == (orphan, lazy)
 
 
 def test_a_health_check_that_never_ran_is_no_evidence() -> None:
