@@ -46,6 +46,9 @@ PATIENCE = 5.0
 REAP_WITHIN = 2.0
 """Seconds within which an orphan is to be reaped."""
 
+KNOWN_WITHIN = 0.5
+"""Seconds within which the engine surely knows of PID 1's end."""
+
 END_WITHIN = 30.0
 """Seconds that the engine may take, after its own SIGKILL, to say that a container is gone."""
 
@@ -330,7 +333,12 @@ def orphans(stage: Stage) -> Act:
         adopter = next((seen for seen in before if seen.inside == 1), None)
         if adopter is None:
             raise ImpossibleError("its PID 1 could not be looked at")
-        injected = helper(stage, target, "orphans", str(wanted))
+        injected: Mapping[str, Any] = {}
+        try:
+            injected = helper(stage, target, "orphans", str(wanted))
+        except ImpossibleError:
+            if target.container.wait(REAP_WITHIN) is None:
+                raise  # else it went with PID 1
         until(lambda: not _new(watch, before), REAP_WITHIN)
         left = unreaped(watch, adopter.pid)
         new = _without(left, before)
@@ -338,15 +346,20 @@ def orphans(stage: Stage) -> Act:
         check = stage.subject.image.healthcheck
         runs = [target.container.execute(check)[0] for _ in range(10)] if check else []
         until(lambda: not check or not _new(watch, between), REAP_WITHIN)
+        of_check = _without(unreaped(watch, adopter.pid), between) if check else ()
+        ended = target.container.wait(KNOWN_WITHIN)
+        if ended is None and not watch.look():
+            raise ImpossibleError("its processes could no longer be looked at")
         return Act(
             "orphans",
             reproduce(stage, "docker exec c sh -c 'sleep 0.1 & exit'; docker top c -eo pid,ppid,stat,comm"),
             seen={
+                "ended": ended,
                 "injected": injected.get("orphans", 0),
                 "zombies": new,
                 "own": tuple(one for one in left if one not in new),
                 "health": runs,
-                "health_zombies": _without(unreaped(watch, adopter.pid), between) if check else (),
+                "health_zombies": of_check,
                 "adopter": adopter,
                 "left_orphan": _left_orphan(watch),
             },

@@ -395,6 +395,8 @@ def orphans_reaped(case: Case) -> Finding:
     if act.impossible:
         return skipped(act.impossible)
     seen = act.seen
+    if seen["ended"] is not None:
+        return _ended_with_orphans(seen["ended"])
     if not seen["injected"]:
         return skipped("no orphan could be put in")
     adopter = seen["adopter"]
@@ -412,12 +414,20 @@ def orphans_reaped(case: Case) -> Finding:
     )
 
 
+def _ended_with_orphans(status: int) -> Finding:
+    return failed(
+        f"it ended, with status {status}, when orphans in it ended: so does a PID 1 that takes any end for its child's"
+    )
+
+
 def zombies_flat(case: Case) -> Finding:
     """ZO-02: many orphans, and ten runs of the health check, leave no zombies."""
     act = case.act("orphans")
     if act.impossible:
         return skipped(act.impossible)
     seen = act.seen
+    if seen["ended"] is not None:
+        return _ended_with_orphans(seen["ended"])
     left, health = len(seen["zombies"]), len(seen["health_zombies"])
     if health:
         return failed(

@@ -1,6 +1,9 @@
 """Judges and evidence of `pyinitctl verify`: all that is pure, on accounts made by hand. Real containers: tests/container."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import docker.errors
@@ -352,11 +355,70 @@ def test_a_zombie_is_one_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert acts.unreaped(full) == (orphan, lazy)
 
 
+NO_ZOMBIES: dict[str, Any] = {
+    "ended": None,
+    "injected": 50,
+    "zombies": (),
+    "own": (),
+    "health": [],
+    "health_zombies": (),
+    "adopter": None,
+    "left_orphan": False,
+}
+
+
+@pytest.mark.parametrize("name", ["ZO-01", "ZO-02"])
+@pytest.mark.parametrize("injected", [50, 0])
+def test_one_that_orphans_end_reaps_nobody(name: str, injected: int) -> None:
+    """Where PID 1 is gone there are no zombies, and that is no pass, whether or not all orphans could be put in before."""
+    stays = Act("orphans", seen=NO_ZOMBIES)
+    assert judged(name, case_of(GOOD, stays)).verdict is Verdict.PASS
+    ended = Act("orphans", seen={**NO_ZOMBIES, "ended": 0, "injected": injected})
+    found = judged(name, case_of(GOOD, ended))
+    assert (found.verdict, "it ended, with status 0, when orphans" in found.words) == (Verdict.FAIL, True)
+
+
+def put_in_orphans(
+    monkeypatch: pytest.MonkeyPatch, looks: list[tuple[Seen, ...]], status: int | None, injected: dict[str, int] | None
+) -> Act:
+    """The act `orphans`, of a container seen like that at each look; `injected` None: the helper was lost."""
+    left = iter(looks)
+    watch: Any = SimpleNamespace(look=lambda: next(left, looks[-1]), account=lambda: GOOD.account)
+    container: Any = SimpleNamespace(wait=lambda _: status)
+    stage: Any = SimpleNamespace(
+        options={}, subject=SimpleNamespace(image=case_of(GOOD).image, command_line=lambda: "docker run c")
+    )
+
+    @contextmanager
+    def started(_: object) -> Iterator[acts.Started]:
+        yield acts.Started(container, watch, Ready("", 0))
+
+    def helper(*_: object) -> dict[str, int]:
+        if injected is None:
+            raise acts.ImpossibleError("it said nothing")
+        return injected
+
+    monkeypatch.setattr(acts, "started", started)
+    monkeypatch.setattr(acts, "helper", helper)
+    return acts.perform(stage, "orphans")
+
+
+def test_the_end_of_pid_1_with_its_orphans_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A helper that goes with PID 1 makes nothing impossible; one that fails beside a living one does, and so does one not seen."""
+    init = GOOD.before[:1]
+    for injected in (None, {"orphans": 50}):
+        gone = put_in_orphans(monkeypatch, [init, ()], 0, injected)
+        assert (gone.impossible, gone.seen["ended"]) == ("", 0)
+    assert put_in_orphans(monkeypatch, [init], None, {"orphans": 50}).seen["ended"] is None
+    assert put_in_orphans(monkeypatch, [init], None, None).impossible == "it said nothing"
+    assert "no longer be looked at" in put_in_orphans(monkeypatch, [init, ()], None, {"orphans": 50}).impossible
+    assert "could not be looked at" in put_in_orphans(monkeypatch, [()], None, {"orphans": 50}).impossible
+
+
 def test_a_health_check_that_never_ran_is_no_evidence() -> None:
     """ZO-02 passes where the health check ran, however it ended, and is skipped where the engine could not run it."""
-    seen_there = {"injected": 50, "zombies": (), "own": (), "health_zombies": (), "adopter": None, "left_orphan": False}
-    ran = Act("orphans", seen={**seen_there, "health": [1] * 10})
-    never = Act("orphans", seen={**seen_there, "health": [125] * 10})
+    ran = Act("orphans", seen={**NO_ZOMBIES, "health": [1] * 10})
+    never = Act("orphans", seen={**NO_ZOMBIES, "health": [125] * 10})
     assert judged("ZO-02", case_of(GOOD, ran)).verdict is Verdict.PASS
     assert judged("ZO-02", case_of(GOOD, never)).verdict is Verdict.SKIPPED
 
