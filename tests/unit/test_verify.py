@@ -355,6 +355,24 @@ def test_a_zombie_is_one_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert acts.unreaped(full) == (orphan, lazy)
 
 
+@pytest.mark.parametrize(
+    ("source", "code", "seconds", "forced"),
+    [("pidfd", 137, 10, True), ("pidfd", 137, 1, False), ("trace", 0, 1, False), ("pidfd", 0, 1, False)],
+)
+def test_a_kill_at_the_deadline_is_the_engines(source: str, code: int, seconds: float, forced: bool) -> None:  # noqa: FBT001
+    """SG-01 does not pass with status 137 where no status was told: the engine's own SIGKILL is known by its time."""
+    account = Account(source, (process("init", 1, seconds, None),), ())
+    init = seen(account.init)
+    watch: Any = SimpleNamespace(look=lambda: (init,), wait=lambda _: True, account=lambda: account)
+    container: Any = SimpleNamespace(stop=lambda _: None, wait=lambda _: code, state={}, logs=lambda: "")
+    stage: Any = SimpleNamespace(
+        subject=SimpleNamespace(grace=10, image=case_of(GOOD).image), agent=SimpleNamespace(now=lambda: STOPPED)
+    )
+    stop = acts.stop_it(stage, acts.Started(container, watch, Ready("", 0)))
+    assert (stop.status, stop.forced) == (code, forced)
+    assert judged("SG-01", case_of(stop)).verdict is (Verdict.FAIL if forced else Verdict.PASS)
+
+
 NO_ZOMBIES: dict[str, Any] = {
     "ended": None,
     "injected": 50,
