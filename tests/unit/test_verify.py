@@ -396,6 +396,55 @@ def test_one_that_orphans_end_reaps_nobody(name: str, injected: int) -> None:
     assert (found.verdict, "it ended, with status 0, when orphans" in found.words) == (Verdict.FAIL, True)
 
 
+def act_upon(monkeypatch: pytest.MonkeyPatch, name: str, container: Any, watch: Any) -> Act:  # noqa: ANN401 - stand-ins
+    """An act, done to a container that stands in for one of an engine's."""
+    stage: Any = SimpleNamespace(
+        options={}, subject=SimpleNamespace(image=case_of(GOOD).image, command_line=lambda **_: "docker run c")
+    )
+
+    @contextmanager
+    def started(*_: object, **__: object) -> Iterator[acts.Started]:
+        yield acts.Started(container, watch, Ready("", 0))
+
+    monkeypatch.setattr(acts, "started", started)
+    return acts.perform(stage, name)
+
+
+WINCH = sent(0, 28, Sender.OUTSIDE, Fate.IGNORED)
+
+
+@pytest.mark.parametrize(
+    ("source", "received", "runs", "ended", "unheard"),
+    [
+        ("trace", (WINCH,), True, False, False),
+        ("trace", (ASKED,), True, False, True),
+        ("pidfd", (), True, False, False),
+        ("trace", (), False, True, True),
+    ],
+)
+def test_what_a_resize_does_is_noted(
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    received: tuple[Signal, ...],
+    runs: bool,  # noqa: FBT001
+    ended: bool,  # noqa: FBT001
+    unheard: bool,  # noqa: FBT001
+) -> None:
+    """An end on the first resize, and a SIGWINCH that never came, as far as the source knows."""
+    account = Account(source, (process("init", 1, None, None, *received),), ())
+    tries: list[int] = []
+
+    def resize(rows: int, _: int) -> bool:
+        tries.append(rows)
+        return runs
+
+    container = SimpleNamespace(resize=resize, running=runs, state={"ExitCode": 0})
+    monkeypatch.setattr(acts, "until", lambda condition, _: condition())
+    act = act_upon(monkeypatch, "resized", container, SimpleNamespace(account=lambda: account))
+    assert (act.impossible, act.seen) == ("", {"ended": ended, "unheard": unheard, "status": 0})
+    assert len(tries) == (3 if runs else 1)
+
+
 def put_in_orphans(
     monkeypatch: pytest.MonkeyPatch, looks: list[tuple[Seen, ...]], status: int | None, injected: dict[str, int] | None
 ) -> Act:
@@ -403,22 +452,14 @@ def put_in_orphans(
     left = iter(looks)
     watch: Any = SimpleNamespace(look=lambda: next(left, looks[-1]), account=lambda: GOOD.account)
     container: Any = SimpleNamespace(wait=lambda _: status)
-    stage: Any = SimpleNamespace(
-        options={}, subject=SimpleNamespace(image=case_of(GOOD).image, command_line=lambda: "docker run c")
-    )
-
-    @contextmanager
-    def started(_: object) -> Iterator[acts.Started]:
-        yield acts.Started(container, watch, Ready("", 0))
 
     def helper(*_: object) -> dict[str, int]:
         if injected is None:
             raise acts.ImpossibleError("it said nothing")
         return injected
 
-    monkeypatch.setattr(acts, "started", started)
     monkeypatch.setattr(acts, "helper", helper)
-    return acts.perform(stage, "orphans")
+    return act_upon(monkeypatch, "orphans", container, watch)
 
 
 def test_the_end_of_pid_1_with_its_orphans_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
