@@ -118,6 +118,12 @@ class Timeline:
     def verdict(self) -> tuple[str, str]:
         """Two sentences: how long it took and with what status; who was killed, and by whom."""
         first = f"stopped after {self.seconds:.1f} s, {_status_in_words(self.status)}"
+        unknown = [bar for bar in self.bars if bar.how is How.UNKNOWN]
+        if not self.killed and unknown:
+            return (
+                first,
+                f"how {len(unknown)} of {len(self.bars)} processes ended is not known, none was seen SIGKILLed",
+            )
         if not self.killed:
             return first, f"all {len(self.bars)} processes ended by themselves, none was SIGKILLed"
         by_killer: dict[str, list[str]] = {}

@@ -241,6 +241,7 @@ def test_still_alive_and_unknown() -> None:
     assert stop.verdict()[0] == "stopped after 0.5 s, exit status not known"
     gaps = timeline.of(replace(account(process("init", 1, 1, 0, TERM_IN), process("brief", 2, 0.5, None)), lost=1), "")
     assert (gaps.bars[1].words, gaps.bars[1].tone) == ("ended, unknown how", Tone.UNKNOWN)
+    assert gaps.verdict()[1] == "how 1 of 2 processes ended is not known, none was seen SIGKILLed"
 
 
 def test_timeline_as_json() -> None:
