@@ -5,7 +5,7 @@ Times are seconds of CLOCK_MONOTONIC (what `time.monotonic()` says); PIDs are th
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,8 @@ class How(Enum):
     FINISHED = "finished"
     FAILED = "failed"
     SIGNALLED = "ended by a signal that it could have handled"
+    ENDED = "ended by itself"
+    """One of these three: the kernel did not tell the status, but everything that was sent, and no SIGKILL was."""
     KILLED_BY_INIT = "SIGKILL by PID 1"
     KILLED_BY_NAMESPACE_END = "SIGKILL by the kernel, as PID 1 left"
     KILLED_FROM_OUTSIDE = "SIGKILL from outside"
@@ -130,8 +132,10 @@ class Account:
         if process.ended is None:
             return How.ALIVE
         if process.status is None:
-            # too short-lived for a pidfd: a SIGKILL on its way to it is the only thing known about its end
-            return _KILLERS[kill.sender] if kill else How.UNKNOWN
+            # too short-lived for a pidfd, or the kernel is older than 6.15: what it was sent is all that is known about its end
+            if kill and kill.time <= process.ended:  # later it was dead already, and not reaped
+                return _KILLERS[kill.sender]
+            return How.ENDED if self.source == "trace" and not self.lost else How.UNKNOWN
         number = signals.term_signal(process.status)
         if not number:
             return How.FAILED if process.status else How.FINISHED
@@ -154,6 +158,24 @@ class Account:
         if process.is_init:
             return How.KILLED_FROM_OUTSIDE
         return How.KILLED_BY_NAMESPACE_END if abs(init.ended - process.ended) < AT_ONCE else How.KILLED
+
+    def with_exit_status(self, code: int) -> Account:
+        """The same where the kernel did not tell PID 1's status: the engine has the code that a shell would show, its container's.
+
+        137 may be a SIGKILL or the program's own answer. Which one, tells what was sent, or that the engine's patience was over.
+        """
+        init = self.init
+        if init.status is not None or init.ended is None:
+            return self
+        status: int | None = code << 8
+        if code == 128 + signals.KILL:
+            how = self.how(init)
+            if how.is_kill or (how is How.UNKNOWN and self.deadline is not None and init.ended >= self.deadline):
+                status = signals.KILL
+            elif how is How.UNKNOWN:
+                status = None
+        known = replace(init, status=status)
+        return replace(self, processes=tuple(known if one is init else one for one in self.processes))
 
     def as_json(self) -> dict[str, Any]:
         """Everything, in types that `json` knows; each process has its `how` beside its `status`."""

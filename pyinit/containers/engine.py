@@ -436,6 +436,18 @@ class Container:
             raise EngineError(f"no signal can be sent: {explain(error)}") from None
         return True
 
+    def resize(self, rows: int, columns: int) -> bool:
+        """The size of its terminal; False when it runs no more."""
+        try:
+            self.raw.resize(rows, columns)
+        except docker.errors.APIError as error:
+            if (
+                self.wait(1.0) is None
+            ):  # for one that has just ended, engines refuse in many words, some before they know it
+                raise EngineError(f"its terminal cannot be resized: {explain(error)}") from None
+            return False
+        return True
+
     def stop(self, timeout: int) -> None:
         """`docker stop --time`: the stop signal, and SIGKILL after `timeout` seconds."""
         try:

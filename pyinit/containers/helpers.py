@@ -104,15 +104,36 @@ def request(host: str, port: str, path: str, timeout: str) -> dict[str, object]:
     except OSError as error:
         return {"error": str(error), "bytes": len(answer), **_over(began)}
     over = _over(began)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status = head.split(b"\r\n")[0].decode("latin-1")
-    length = next(
-        (line.split(b":")[1] for line in head.split(b"\r\n")[1:] if line.lower().startswith(b"content-length:")), None
-    )
-    complete = bool(head) and (length is None or len(body) >= int(length))
-    if head.lower().find(b"transfer-encoding: chunked") >= 0:
-        complete = body.endswith(b"0\r\n\r\n")
-    return {"status": status, "complete": complete, "bytes": len(answer), **over}
+    status = answer.partition(b"\r\n")[0].decode("latin-1")
+    return {"status": status, "complete": is_complete(answer), "bytes": len(answer), **over}
+
+
+def is_complete(answer: bytes) -> bool | None:
+    """Whether all of an HTTP/1.1 answer is there; None where nothing but the end of the connection says so, which a cut does too."""
+    head, found, body = answer.partition(b"\r\n\r\n")
+    if not found:
+        return False
+    first, *lines = head.lower().split(b"\r\n")
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
+    if fields.get(b"transfer-encoding", b"").endswith(b"chunked"):
+        return _has_last_chunk(body)
+    if first.split(b" ")[1:2] in ([b"204"], [b"304"]):  # they have no body
+        return True
+    length = fields.get(b"content-length", b"")
+    return len(body) >= int(length) if length.isdigit() else None
+
+
+def _has_last_chunk(body: bytes) -> bool:
+    """Chunk by chunk, for what a chunk holds may look like the last one."""
+    while True:
+        size, found, rest = body.partition(b"\r\n")
+        try:
+            length = int(size.partition(b";")[0], 16)
+        except ValueError:
+            return False
+        if not found or not length:
+            return bool(found) and (rest.startswith(b"\r\n") or b"\r\n\r\n" in rest)
+        body = rest[length + 2 :]
 
 
 def _over(began: float) -> dict[str, float]:

@@ -118,6 +118,12 @@ class Timeline:
     def verdict(self) -> tuple[str, str]:
         """Two sentences: how long it took and with what status; who was killed, and by whom."""
         first = f"stopped after {self.seconds:.1f} s, {_status_in_words(self.status)}"
+        unknown = [bar for bar in self.bars if bar.how is How.UNKNOWN]
+        if not self.killed and unknown:
+            return (
+                first,
+                f"how {len(unknown)} of {len(self.bars)} processes ended is not known, none was seen SIGKILLed",
+            )
         if not self.killed:
             return first, f"all {len(self.bars)} processes ended by themselves, none was SIGKILLed"
         by_killer: dict[str, list[str]] = {}
@@ -232,6 +238,8 @@ def _words(how: How, process: Process, outside: str) -> str:
             return signals.ended_how(process.status)
         case How.ALIVE:
             return "still alive"
+        case How.ENDED:
+            return "ended, status unknown"
         case How.UNKNOWN:
             return "ended, unknown how"
         case How.KILLED_BY_NAMESPACE_END:

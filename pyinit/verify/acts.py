@@ -46,9 +46,14 @@ PATIENCE = 5.0
 REAP_WITHIN = 2.0
 """Seconds within which an orphan is to be reaped."""
 
+KNOWN_WITHIN = 0.5
+"""Seconds within which the engine surely knows of PID 1's end."""
+
 END_WITHIN = 30.0
 """Seconds that the engine may take, after its own SIGKILL, to say that a container is gone."""
 
+
+WINCH = signals.number_of("WINCH")
 
 NEAR_DEADLINE = 0.95
 """The share of the grace period after which a SIGKILL to PID 1 is the engine's."""
@@ -175,7 +180,7 @@ def stop_it(stage: Stage, target: Started, then: Callable[[], None] | None = Non
     if watch is None:
         return replace(stop, forced=status == 128 + signals.KILL and seconds >= NEAR_DEADLINE * grace)
     watch.wait(END_WITHIN)
-    account = replace(watch.account(), deadline=began + NEAR_DEADLINE * grace)
+    account = replace(watch.account(), deadline=began + NEAR_DEADLINE * grace).with_exit_status(status)
     number = stage.subject.image.stop_signal
     shown = timeline.of(account, stage.subject.image.name, stop_signal=number, stopped=began, outside="the engine")
     first = next(bar for bar in shown.bars if bar.inside == 1)
@@ -304,16 +309,19 @@ def resized(stage: Stage) -> Act:
     """On a terminal whose size changes."""
     with started(stage, tty=True, stdin_open=True) as target:
         for rows in (50, 40, 24):
-            target.container.raw.resize(rows, 100)
+            if not target.container.resize(rows, 100):
+                break
         ended = until(lambda: not target.container.running, 2.0)
-        heard = False
-        if target.watch is not None and not ended:
-            account = target.watch.account()
-            heard = any(one.number == 28 for process in account.processes for one in process.signals)
+        account = target.watch.account() if target.watch is not None else None
+        unheard = (
+            account is not None
+            and account.source == "trace"
+            and not any(one.number == WINCH for process in account.processes for one in process.signals)
+        )
         return Act(
             "resized",
             reproduce(stage, "# then change the size of its terminal", tty=True),
-            seen={"ended": ended, "heard": heard, "status": target.container.state["ExitCode"]},
+            seen={"ended": ended, "unheard": unheard, "status": target.container.state["ExitCode"]},
         )
 
 
@@ -326,23 +334,37 @@ def orphans(stage: Stage) -> Act:
     with started(stage) as target:
         watch = _injectable(target)
         before = watch.look()
-        injected = helper(stage, target, "orphans", str(wanted))
+        adopter = next((seen for seen in before if seen.inside == 1), None)
+        if adopter is None:
+            raise ImpossibleError("its PID 1 could not be looked at")
+        injected: Mapping[str, Any] = {}
+        try:
+            injected = helper(stage, target, "orphans", str(wanted))
+        except ImpossibleError:
+            if target.container.wait(REAP_WITHIN) is None:
+                raise  # else it went with PID 1
         until(lambda: not _new(watch, before), REAP_WITHIN)
-        left = _new_zombies(watch, before)
+        left = unreaped(watch, adopter.pid)
+        new = _without(left, before)
         between = watch.look()
         check = stage.subject.image.healthcheck
         runs = [target.container.execute(check)[0] for _ in range(10)] if check else []
         until(lambda: not check or not _new(watch, between), REAP_WITHIN)
+        of_check = _without(unreaped(watch, adopter.pid), between) if check else ()
+        ended = target.container.wait(KNOWN_WITHIN)
+        if ended is None and not watch.look():
+            raise ImpossibleError("its processes could no longer be looked at")
         return Act(
             "orphans",
             reproduce(stage, "docker exec c sh -c 'sleep 0.1 & exit'; docker top c -eo pid,ppid,stat,comm"),
             seen={
+                "ended": ended,
                 "injected": injected.get("orphans", 0),
-                "zombies": left,
-                "own": _still_zombies(before, between),
+                "zombies": new,
+                "own": tuple(one for one in left if one not in new),
                 "health": runs,
-                "health_zombies": _new_zombies(watch, between) if check else (),
-                "adopter": next((seen for seen in before if seen.inside == 1), None),
+                "health_zombies": of_check,
+                "adopter": adopter,
                 "left_orphan": _left_orphan(watch),
             },
         )
@@ -477,15 +499,24 @@ def _new(watch: Watch, before: tuple[Seen, ...]) -> bool:
     return any((seen.pid, seen.born) not in known for seen in watch.look())
 
 
-def _new_zombies(watch: Watch, before: tuple[Seen, ...]) -> tuple[Seen, ...]:
-    known = {(seen.pid, seen.born) for seen in before if seen.is_zombie}
-    return tuple(seen for seen in watch.look() if seen.is_zombie and (seen.pid, seen.born) not in known)
+def unreaped(watch: Watch, parent: int | None = None) -> tuple[Seen, ...]:
+    """Zombies that nobody has reaped for REAP_WITHIN: each is one for a moment, until its parent has heard of it.
+
+    Only the children of `parent`, where it is given: the others are not its to reap.
+    """
+    first = {(seen.pid, seen.born) for seen in watch.look() if seen.is_zombie and parent in (None, seen.parent)}
+
+    def left() -> tuple[Seen, ...]:
+        return tuple(seen for seen in watch.look() if seen.is_zombie and (seen.pid, seen.born) in first)
+
+    until(lambda: not left(), REAP_WITHIN)
+    return left()
 
 
-def _still_zombies(before: tuple[Seen, ...], after: tuple[Seen, ...]) -> tuple[Seen, ...]:
-    """Those that were zombies at both times: each is one for a moment, until its parent has heard of it."""
-    later = {(seen.pid, seen.born) for seen in after if seen.is_zombie}
-    return tuple(seen for seen in before if seen.is_zombie and (seen.pid, seen.born) in later)
+def _without(zombies: tuple[Seen, ...], known: tuple[Seen, ...]) -> tuple[Seen, ...]:
+    """Those who were no zombies yet."""
+    then = {(seen.pid, seen.born) for seen in known if seen.is_zombie}
+    return tuple(seen for seen in zombies if (seen.pid, seen.born) not in then)
 
 
 def _left_orphan(watch: Watch) -> bool:

@@ -21,7 +21,7 @@ from pyinit.containers import image
 from pyinit.containers.engine import EngineError, address, is_here
 from pyinit.containers.remote import with_source
 from pyinit.init import signals
-from pyinit.verify.acts import ImpossibleError, Stage, Started, started, stop_it, until
+from pyinit.verify.acts import REAP_WITHIN, ImpossibleError, Stage, Started, started, stop_it, unreaped, until
 from pyinit.verify.evidence import Act, Image
 from pyinit.verify.ready import Readiness
 
@@ -45,9 +45,6 @@ AT_ONCE = 1.0
 
 ATTEMPTS = 3
 """How often what was late is done again: the machine may have been busy."""
-
-REAP_WITHIN = 2.0
-"""Seconds within which orphans are to be reaped."""
 
 END_WITHIN = 30.0
 """Seconds that an init gets to follow a program that has ended."""
@@ -266,16 +263,10 @@ def probing(stage: Stage, *words: str, **more: Any) -> Iterator[Started]:  # noq
         yield target
 
 
-def _zombies(watch: Watch) -> list[Seen]:
-    return [seen for seen in watch.look() if seen.is_zombie]
-
-
-def _never_reaped(watch: Watch, staying: int) -> list[Seen]:
-    """Zombies that nobody has reaped for REAP_WITHIN, once no more than `staying` processes live: one that has just died is none."""
+def _never_reaped(watch: Watch, staying: int) -> tuple[Seen, ...]:
+    """Zombies that nobody reaps, once no more than `staying` processes live."""
     until(lambda: sum(not seen.is_zombie for seen in watch.look()) <= staying, 30.0)
-    before = {seen.pid for seen in _zombies(watch)}
-    until(lambda: not before & {seen.pid for seen in _zombies(watch)}, REAP_WITHIN)
-    return [seen for seen in _zombies(watch) if seen.pid in before]
+    return unreaped(watch)
 
 
 def _send(target: Started, sent: str) -> dict[str, Any]:

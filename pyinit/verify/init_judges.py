@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyinit.init import signals
-from pyinit.verify.init_acts import AT_ONCE, CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, NO_INIT, REAP_WITHIN, heard
+from pyinit.verify.acts import REAP_WITHIN
+from pyinit.verify.init_acts import AT_ONCE, CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, NO_INIT, heard
 from pyinit.verify.judges import ended_how, seconds_of
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pyinit.containers.account import Process
 
 INTERRUPTIBLE = 0.5
-"""Seconds that a stop has to take for a second signal surely to come in the middle of it, however busy the machine is."""
+"""Seconds that a stop has to take for a second signal surely to come in the middle of it, however busy the machine is: and a fifth
+more, so that a program whose stop takes half a second is always judged alike."""
 
 
 def _needs_stop(act: str) -> Callable[[Callable[[Case, Act, Stop], Finding]], Callable[[Case], Finding]]:
@@ -52,6 +53,9 @@ def ended_how(stop: Stop, process: Process) -> str:
 def seconds_of(value: float) -> str:
     return f"{value:.1f} s" if value >= 1 else f"{value:.2f} s"
 
+
+SERVER_ERROR = 500
+"""From this HTTP status on the server says itself that it could not."""
 
 NOT_READY = (
     "it was not ready when it was asked to stop: it seemed settled, and stopped as it should when it had been given "
@@ -266,7 +270,7 @@ def no_grace(case: Case) -> Finding:
 def second_signal(case: Case, act: Act, stop: Stop) -> Finding:
     """GR-03: a second stop signal does no harm."""
     plain = case.plain
-    if not act.seen["sent"] or (plain is not None and plain.seconds < INTERRUPTIBLE):
+    if not act.seen["sent"] or (plain is not None and plain.seconds < 1.2 * INTERRUPTIBLE):
         return skipped("it ends before a second signal can be sent")
     if stop.forced:
         return failed(
@@ -299,12 +303,25 @@ def request_finished(case: Case) -> Finding:
     seen = act.seen
     if seen.get("early"):
         return skipped("the request was over before the stop began: give a --request URL that takes a second or more")
-    if seen.get("complete"):
+    complete = seen.get("complete", False)
+    if complete is not False and _code_of(seen["status"]) >= SERVER_ERROR:
+        return failed(f"the request that was under way was not served: {seen['status']}")
+    if complete is None:
+        return skipped(
+            f"whether the answer is whole cannot be told: {seen['status']}, {seen['bytes']} bytes, with neither Content-Length nor chunks"
+        )
+    if complete:
         return passed(f"the request that was under way was answered: {seen['status']}, {seen['bytes']} bytes")
     return failed(
         f"the request that was under way was cut off: {seen.get('error') or 'the answer is not complete'} "
         f"after {seen.get('bytes', 0)} bytes"
     )
+
+
+def _code_of(status: str) -> int:
+    """503 of `HTTP/1.1 503 Service Unavailable`; 0 where there is none."""
+    code = status.partition(" ")[2][:3]
+    return int(code) if code.isdecimal() else 0
 
 
 # --- start ---
@@ -364,6 +381,8 @@ def resize_is_harmless(case: Case) -> Finding:
         return failed(
             f"it ended with status {act.seen['status']} when the size of its terminal changed: SIGWINCH stops it"
         )
+    if act.seen["unheard"]:
+        return skipped("the size of its terminal was changed, and no SIGWINCH came")
     return passed("a change of the terminal's size does not stop it")
 
 
@@ -376,10 +395,12 @@ def orphans_reaped(case: Case) -> Finding:
     if act.impossible:
         return skipped(act.impossible)
     seen = act.seen
+    if seen["ended"] is not None:
+        return _ended_with_orphans(seen["ended"])
     if not seen["injected"]:
         return skipped("no orphan could be put in")
     adopter = seen["adopter"]
-    own = tuple(one for one in seen["own"] if adopter is not None and one.parent == adopter.pid)
+    own = seen["own"]
     zombies = (*seen["zombies"][:1], *own)
     if not zombies:
         return passed("an orphan that ended was reaped at once")
@@ -393,12 +414,20 @@ def orphans_reaped(case: Case) -> Finding:
     )
 
 
+def _ended_with_orphans(status: int) -> Finding:
+    return failed(
+        f"it ended, with status {status}, when orphans in it ended: so does a PID 1 that takes any end for its child's"
+    )
+
+
 def zombies_flat(case: Case) -> Finding:
     """ZO-02: many orphans, and ten runs of the health check, leave no zombies."""
     act = case.act("orphans")
     if act.impossible:
         return skipped(act.impossible)
     seen = act.seen
+    if seen["ended"] is not None:
+        return _ended_with_orphans(seen["ended"])
     left, health = len(seen["zombies"]), len(seen["health_zombies"])
     if health:
         return failed(

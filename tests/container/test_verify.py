@@ -242,6 +242,17 @@ ROWS = (
         severities={"ZO-01": Severity.MUST},
     ),
     Row(
+        "one that takes any end for its child's",
+        guest("hasty", *guest("server")),
+        {
+            "SG-01": ("pass", ""),
+            "PT-04": ("pass", "all 2 processes"),
+            "ZO-01": ("fail", r"it ended, with status \d+, when orphans in it ended"),
+            "ZO-02": ("fail", r"it ended, with status \d+, when orphans in it ended"),
+        },
+        severities={"ZO-01": Severity.MUST, "ZO-02": Severity.MUST},
+    ),
+    Row(
         "a program that does not reap its child, behind an init",
         (*PYINIT, *guest("lazy")),
         {"ZO-01": ("pass", ""), "ZO-02": ("pass", ""), "ZO-03": ("note", "1 zombies whose parent lives")},

@@ -576,6 +576,36 @@ os.kill(children[2], signal.SIGKILL); os.wait(); os._exit(6)
     assert (len(account.processes), len(account.blind)) == (4, 1), account.blind
 
 
+@pytest.mark.parametrize(
+    ("name", "ended", "killed"),
+    [("trace", How.ENDED, How.KILLED_BY_INIT), ("pidfd", How.UNKNOWN, How.UNKNOWN)],
+)
+def test_ends_where_no_status_is_told(
+    start_any: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    name: str,
+    ended: How,
+    killed: How,
+) -> None:
+    """Before Linux 6.15 neither source tells a status: tracepoints still know who was killed; PID 1's is the container's."""
+    monkeypatch.setattr(procfs, "tells_status", lambda: False)
+    monkeypatch.setattr(procfs, "exit_status", lambda _: None)
+    run = guest(
+        start_any,
+        "children = [child('one', sleeper), child('two', sleeper)]\n"
+        "step(); os.kill(children[0], signal.SIGUSR2); os.kill(children[1], signal.SIGKILL)\n"
+        "os.wait(), os.wait(); os._exit(6)",
+    )
+    with Observer(run.pid, source=available(name, request)) as observer:
+        account = stop(run, observer, "USR1")
+    assert {one.status for one in account.processes} == {None}
+    assert [account.how(by_inside(account, run.value(one))) for one in ("one", "two")] == [ended, killed]
+    assert "Linux 6.15" in account.blind[-1]
+    told = account.with_exit_status(6)
+    assert told.how(told.init) is How.FAILED
+
+
 @needs_tracing
 def test_threads_are_no_processes(start_any: Start) -> None:
     """A process is its threads: exec by another than the first does not end it, and the name follows."""

@@ -235,7 +235,6 @@ class Run:
 
     def close(self) -> None:
         """Kill whatever is left, however often it forks."""
-
         quiet = 0
 
         def nobody() -> bool:

@@ -71,7 +71,9 @@ BAD = account(
         (9, (signal(0, 9, Sender.MEMBER), signal(0.1, 9, Sender.NAMESPACE_END)), How.KILLED_BY_PEER),
         (9, (signal(0, 9, Sender.INIT, Fate.IGNORED), signal(0.1, 9, Sender.OUTSIDE)), How.KILLED_FROM_OUTSIDE),
         (137 << 8, (signal(1, 9, Sender.INIT, Fate.IGNORED),), How.FAILED),
-        (None, (), How.UNKNOWN),
+        (None, (), How.ENDED),
+        (None, (signal(0, 15, Sender.INIT),), How.ENDED),
+        (None, (signal(1.5, 9, Sender.NAMESPACE_END),), How.ENDED),
         (None, (signal(0, 9, Sender.INIT),), How.KILLED_BY_INIT),
     ],
 )
@@ -85,6 +87,53 @@ def test_alive() -> None:
     """Who has not ended is alive, whatever is on its way."""
     one = process("one", 1, None, None, signal(0, 9, Sender.OUTSIDE))
     assert account(one).how(one) is How.ALIVE
+
+
+@pytest.mark.parametrize(
+    ("source", "lost", "received", "how"),
+    [
+        ("trace", 0, (), How.ENDED),
+        ("trace", 3, (), How.UNKNOWN),
+        ("trace", 3, (signal(0, 9, Sender.INIT),), How.KILLED_BY_INIT),
+        ("cn_proc", 0, (), How.UNKNOWN),
+        ("pidfd", 0, (), How.UNKNOWN),
+    ],
+)
+def test_only_a_whole_trace_knows_that_there_was_no_kill(
+    source: str, lost: int, received: tuple[Signal, ...], how: How
+) -> None:
+    """A status that the kernel did not tell (before Linux 6.15) is no kill where every signal was seen and none was one."""
+    one = process("one", 2, 1.0, None, *received)
+    assert replace(account(process("init", 1, 2.0, 0), one, source=source), lost=lost).how(one) is how
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "ended", "received", "status", "how"),
+    [
+        ("trace", 0, 1.0, (), 0, How.FINISHED),
+        ("trace", 143, 1.0, (TERM_IN,), 143 << 8, How.FAILED),
+        ("trace", 137, 1.0, (TERM_IN,), 137 << 8, How.FAILED),
+        ("trace", 137, 10.0, (TERM_IN, signal(9.9, 9, Sender.OUTSIDE)), 9, How.KILLED_FROM_OUTSIDE),
+        ("trace", 137, 1.0, (signal(0.9, 9, Sender.KERNEL),), 9, How.KILLED_BY_KERNEL),
+        ("pidfd", 0, 1.0, (), 0, How.FINISHED),
+        ("pidfd", 137, 10.0, (), 9, How.KILLED_FROM_OUTSIDE),
+        ("pidfd", 137, 1.0, (), None, How.UNKNOWN),
+    ],
+)
+def test_the_engine_tells_the_status_of_pid_1(
+    source: str, code: int, ended: float, received: tuple[Signal, ...], status: int | None, how: How
+) -> None:
+    """Where the kernel did not; 137 is a SIGKILL that was seen or that the engine sends at its deadline, else nobody knows."""
+    seen = replace(account(process("init", 1, ended, None, *received), source=source), deadline=STOP + 9.5)
+    told = seen.with_exit_status(code)
+    assert (told.init.status, told.how(told.init)) == (status, how)
+
+
+def test_what_the_kernel_told_stays() -> None:
+    """The engine's exit status changes nothing in an account that has one, nor in one that was taken too early."""
+    for init in (process("init", 1, 1.0, 15, TERM_IN), process("init", 1, None, None)):
+        seen = account(init)
+        assert seen.with_exit_status(143) == seen
 
 
 @pytest.mark.parametrize("source", ["pidfd", "cn_proc"])
@@ -187,9 +236,12 @@ def test_still_alive_and_unknown() -> None:
     stop = timeline.of(account(process("init", 1, None, None, TERM_IN), process("brief", 2, 0.5, None)), "")
     assert [(bar.words, bar.tone) for bar in stop.bars] == [
         ("still alive", Tone.UNKNOWN),
-        ("ended, unknown how", Tone.UNKNOWN),
+        ("ended, status unknown", Tone.FAIR),
     ]
     assert stop.verdict()[0] == "stopped after 0.5 s, exit status not known"
+    gaps = timeline.of(replace(account(process("init", 1, 1, 0, TERM_IN), process("brief", 2, 0.5, None)), lost=1), "")
+    assert (gaps.bars[1].words, gaps.bars[1].tone) == ("ended, unknown how", Tone.UNKNOWN)
+    assert gaps.verdict()[1] == "how 1 of 2 processes ended is not known, none was seen SIGKILLed"
 
 
 def test_timeline_as_json() -> None:

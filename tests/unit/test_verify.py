@@ -1,17 +1,21 @@
 """Judges and evidence of `pyinitctl verify`: all that is pure, on accounts made by hand. Real containers: tests/container."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import docker.errors
 import pytest
+import requests
 
 from pyinit.containers import timeline
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
-from pyinit.containers.engine import EngineError
+from pyinit.containers.engine import Container, EngineError
+from pyinit.containers.helpers import is_complete
 from pyinit.containers.remote import LostError, Seen
-from pyinit.verify import catalogue, runner
+from pyinit.verify import acts, catalogue, runner
 from pyinit.verify.acts import ImpossibleError, NeedError, Stage, Started, helper, perform
 from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
 from pyinit.verify.init_acts import unasked
@@ -198,6 +202,100 @@ def test_a_second_signal(second: Stop, is_sent: bool, verdict: Verdict) -> None:
     assert judged("GR-03", case).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [(0.4, Verdict.SKIPPED), (0.501, Verdict.SKIPPED), (0.59, Verdict.SKIPPED), (0.61, Verdict.PASS)],
+)
+def test_a_stop_near_the_limit_is_judged_alike(seconds: float, verdict: Verdict) -> None:
+    """GR-03 does not change its mind about a program whose stop takes half a second, more or less."""
+    case = case_of(replace(GOOD, seconds=seconds), Act("twice", stop=GOOD, seen={"sent": True}))
+    assert judged("GR-03", case).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("ended", "unheard", "verdict"),
+    [(False, False, Verdict.PASS), (False, True, Verdict.SKIPPED), (True, True, Verdict.FAIL)],
+)
+def test_a_resize_that_nobody_heard_is_no_evidence(ended: bool, unheard: bool, verdict: Verdict) -> None:  # noqa: FBT001
+    """TT-03 passes what had a SIGWINCH and went on; what ended has failed, whatever was seen of it."""
+    act = Act("resized", seen={"ended": ended, "unheard": unheard, "status": 0})
+    assert judged("TT-03", case_of(GOOD, act)).verdict is verdict
+
+
+class Refusing:
+    """An engine's client whose container cannot be resized; `status`: how the container has ended, None: it runs."""
+
+    def __init__(self, status: int | None) -> None:
+        self.client = self.api = self
+        self.id = "1"
+        self.status = status
+
+    def resize(self, *_: int) -> None:
+        raise docker.errors.APIError("500 Server Error", explanation="cannot resize a stopped container")
+
+    def wait(self, *_: str, timeout: float) -> dict[str, int]:
+        if self.status is None:
+            raise requests.exceptions.ReadTimeout(timeout)
+        return {"StatusCode": self.status}
+
+
+def test_a_resize_of_one_that_has_ended() -> None:
+    """It is no error of the engine's, who says it in its own words, or not yet; of one that runs it is."""
+    ended: Any = Refusing(0)
+    running: Any = Refusing(None)
+    assert Container(ended, ended).resize(50, 100) is False
+    with pytest.raises(EngineError, match="its terminal cannot be resized: cannot resize"):
+        Container(running, running).resize(50, 100)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "complete"),
+    [
+        (b"", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", False),
+        (OK + b"Content-Length: 0\r\n", False),
+        (OK + b"Content-Length: 4\r\n\r\ndone", True),
+        (OK + b"content-length:4\r\n\r\ndon", False),
+        (OK + b"\r\ndone", None),
+        (OK + b"Content-Length: four\r\n\r\ndone", None),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n\r\n", True),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n4;a=b\r\ndone\r\n0\r\nDigest: 1\r\n\r\n", True),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n9\r\n0\r\n\r\n", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n4", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\ndone", False),
+    ],
+)
+def test_when_an_answer_is_complete(answer: bytes, complete: bool | None) -> None:  # noqa: FBT001
+    """Its header has ended and its body is as long as it says; where it does not say, nobody can tell."""
+    assert is_complete(answer) is complete
+
+
+@pytest.mark.parametrize(
+    ("seen_there", "verdict", "words"),
+    [
+        ({"status": "HTTP/1.1 200 OK", "complete": True}, Verdict.PASS, "was answered: HTTP/1.1 200 OK, 9 bytes"),
+        ({"status": "HTTP/1.1 404 Not Found", "complete": True}, Verdict.PASS, "404"),
+        ({"status": "HTTP/1.1 200 OK", "complete": False}, Verdict.FAIL, "was cut off: the answer is not complete"),
+        ({"status": "HTTP/1.1 200 OK", "complete": None}, Verdict.SKIPPED, "cannot be told: HTTP/1.1 200 OK"),
+        ({"status": "HTTP/1.1 503 Service Unavailable", "complete": True}, Verdict.FAIL, "not served: HTTP/1.1 503"),
+        ({"status": "HTTP/1.1 503", "complete": None}, Verdict.FAIL, "not served: HTTP/1.1 503"),
+        ({"status": "nonsense", "complete": None}, Verdict.SKIPPED, "cannot be told"),
+        ({"error": "Connection reset by peer"}, Verdict.FAIL, "was cut off: Connection reset by peer"),
+        ({}, Verdict.FAIL, "was cut off"),
+    ],
+)
+def test_a_request_under_way(seen_there: dict[str, Any], verdict: Verdict, words: str) -> None:
+    """GR-06 passes a whole answer that is no server's error, and does not guess where an answer's end cannot be told."""
+    found = judged("GR-06", case_of(GOOD, Act("request", seen={"bytes": 9, **seen_there})))
+    assert (found.verdict, words in found.words) == (verdict, True), found.words
+
+
 def test_without_senders_a_program_behind_a_shell_is_not_called_unasked() -> None:
     """PT-01 with pidfds alone: skipped, until the signal sent straight to the program has shown that it would have ended."""
     assert SHELL.account is not None
@@ -224,11 +322,164 @@ def test_who_ended_in_an_unknown_way_is_not_passed() -> None:
     assert (found.verdict, "7 server" in found.words) == (Verdict.SKIPPED, True)
 
 
+def test_without_statuses_a_trace_still_tells_a_clean_stop() -> None:
+    """PT-04 on kernels that tell no status (before Linux 6.15): passed where no SIGKILL was seen, failed where one was."""
+    for stop, verdict in ((GOOD, Verdict.PASS), (LEFT, Verdict.FAIL)):
+        assert stop.account is not None
+        older = tuple(replace(one, status=None) for one in stop.account.processes)
+        untold = replace(stop.account, processes=older).with_exit_status(0)
+        assert judged("PT-04", case_of(replace(stop, account=untold))).verdict is verdict
+
+
+class Crowd:
+    """A container at whose every look somebody else has just ended, beside those who stay."""
+
+    def __init__(self, *staying: Seen) -> None:
+        self.staying = staying
+        self.looks = 0
+
+    def look(self) -> tuple[Seen, ...]:
+        self.looks += 1
+        brief = seen(process("brief", 100 + self.looks, None, None), state="Z")
+        return (*self.staying, brief)
+
+
+def test_a_zombie_is_one_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ZO-01 and ZO-02 of a program that starts others all the time: who has just ended is not unreaped, and a child's child not PID 1's."""
+    monkeypatch.setattr(acts, "REAP_WITHIN", 0.1)
+    init, alive = (seen(process(name, inside, None, None)) for name, inside in (("init", 1), ("server", 7)))
+    orphan = seen(process("orphan", 8, None, None), state="Z")
+    lazy = seen(process("lazy", 9, None, None, parent=507), state="Z")
+    busy: Any = Crowd(init, alive)
+    assert acts.unreaped(busy, init.pid) == ()
+    full: Any = Crowd(init, alive, orphan, lazy)
+    assert acts.unreaped(full, init.pid) == (orphan,)
+    assert acts.unreaped(full) == (orphan, lazy)
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "seconds", "forced"),
+    [("pidfd", 137, 10, True), ("pidfd", 137, 1, False), ("trace", 0, 1, False), ("pidfd", 0, 1, False)],
+)
+def test_a_kill_at_the_deadline_is_the_engines(source: str, code: int, seconds: float, forced: bool) -> None:  # noqa: FBT001
+    """SG-01 does not pass with status 137 where no status was told: the engine's own SIGKILL is known by its time."""
+    account = Account(source, (process("init", 1, seconds, None),), ())
+    init = seen(account.init)
+    watch: Any = SimpleNamespace(look=lambda: (init,), wait=lambda _: True, account=lambda: account)
+    container: Any = SimpleNamespace(stop=lambda _: None, wait=lambda _: code, state={}, logs=lambda: "")
+    stage: Any = SimpleNamespace(
+        subject=SimpleNamespace(grace=10, image=case_of(GOOD).image), agent=SimpleNamespace(now=lambda: STOPPED)
+    )
+    stop = acts.stop_it(stage, acts.Started(container, watch, Ready("", 0)))
+    assert (stop.status, stop.forced) == (code, forced)
+    assert judged("SG-01", case_of(stop)).verdict is (Verdict.FAIL if forced else Verdict.PASS)
+
+
+NO_ZOMBIES: dict[str, Any] = {
+    "ended": None,
+    "injected": 50,
+    "zombies": (),
+    "own": (),
+    "health": [],
+    "health_zombies": (),
+    "adopter": None,
+    "left_orphan": False,
+}
+
+
+@pytest.mark.parametrize("name", ["ZO-01", "ZO-02"])
+@pytest.mark.parametrize("injected", [50, 0])
+def test_one_that_orphans_end_reaps_nobody(name: str, injected: int) -> None:
+    """Where PID 1 is gone there are no zombies, and that is no pass, whether or not all orphans could be put in before."""
+    stays = Act("orphans", seen=NO_ZOMBIES)
+    assert judged(name, case_of(GOOD, stays)).verdict is Verdict.PASS
+    ended = Act("orphans", seen={**NO_ZOMBIES, "ended": 0, "injected": injected})
+    found = judged(name, case_of(GOOD, ended))
+    assert (found.verdict, "it ended, with status 0, when orphans" in found.words) == (Verdict.FAIL, True)
+
+
+def act_upon(monkeypatch: pytest.MonkeyPatch, name: str, container: Any, watch: Any) -> Act:  # noqa: ANN401 - stand-ins
+    """An act, done to a container that stands in for one of an engine's."""
+    stage: Any = SimpleNamespace(
+        options={}, subject=SimpleNamespace(image=case_of(GOOD).image, command_line=lambda **_: "docker run c")
+    )
+
+    @contextmanager
+    def started(*_: object, **__: object) -> Iterator[acts.Started]:
+        yield acts.Started(container, watch, Ready("", 0))
+
+    monkeypatch.setattr(acts, "started", started)
+    return acts.perform(stage, name)
+
+
+WINCH = sent(0, 28, Sender.OUTSIDE, Fate.IGNORED)
+
+
+@pytest.mark.parametrize(
+    ("source", "received", "runs", "ended", "unheard"),
+    [
+        ("trace", (WINCH,), True, False, False),
+        ("trace", (ASKED,), True, False, True),
+        ("pidfd", (), True, False, False),
+        ("trace", (), False, True, True),
+    ],
+)
+def test_what_a_resize_does_is_noted(
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    received: tuple[Signal, ...],
+    runs: bool,  # noqa: FBT001
+    ended: bool,  # noqa: FBT001
+    unheard: bool,  # noqa: FBT001
+) -> None:
+    """An end on the first resize, and a SIGWINCH that never came, as far as the source knows."""
+    account = Account(source, (process("init", 1, None, None, *received),), ())
+    tries: list[int] = []
+
+    def resize(rows: int, _: int) -> bool:
+        tries.append(rows)
+        return runs
+
+    container = SimpleNamespace(resize=resize, running=runs, state={"ExitCode": 0})
+    monkeypatch.setattr(acts, "until", lambda condition, _: condition())
+    act = act_upon(monkeypatch, "resized", container, SimpleNamespace(account=lambda: account))
+    assert (act.impossible, act.seen) == ("", {"ended": ended, "unheard": unheard, "status": 0})
+    assert len(tries) == (3 if runs else 1)
+
+
+def put_in_orphans(
+    monkeypatch: pytest.MonkeyPatch, looks: list[tuple[Seen, ...]], status: int | None, injected: dict[str, int] | None
+) -> Act:
+    """The act `orphans`, of a container seen like that at each look; `injected` None: the helper was lost."""
+    left = iter(looks)
+    watch: Any = SimpleNamespace(look=lambda: next(left, looks[-1]), account=lambda: GOOD.account)
+    container: Any = SimpleNamespace(wait=lambda _: status)
+
+    def helper(*_: object) -> dict[str, int]:
+        if injected is None:
+            raise acts.ImpossibleError("it said nothing")
+        return injected
+
+    monkeypatch.setattr(acts, "helper", helper)
+    return act_upon(monkeypatch, "orphans", container, watch)
+
+
+def test_the_end_of_pid_1_with_its_orphans_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A helper that goes with PID 1 makes nothing impossible; one that fails beside a living one does, and so does one not seen."""
+    init = GOOD.before[:1]
+    for injected in (None, {"orphans": 50}):
+        gone = put_in_orphans(monkeypatch, [init, ()], 0, injected)
+        assert (gone.impossible, gone.seen["ended"]) == ("", 0)
+    assert put_in_orphans(monkeypatch, [init], None, {"orphans": 50}).seen["ended"] is None
+    assert put_in_orphans(monkeypatch, [init], None, None).impossible == "it said nothing"
+    assert "no longer be looked at" in put_in_orphans(monkeypatch, [init, ()], None, {"orphans": 50}).impossible
+    assert "could not be looked at" in put_in_orphans(monkeypatch, [()], None, {"orphans": 50}).impossible
+
+
 def test_a_health_check_that_never_ran_is_no_evidence() -> None:
     """ZO-02 passes where the health check ran, however it ended, and is skipped where the engine could not run it."""
-    seen_there = {"injected": 50, "zombies": (), "own": (), "health_zombies": (), "adopter": None, "left_orphan": False}
-    ran = Act("orphans", seen={**seen_there, "health": [1] * 10})
-    never = Act("orphans", seen={**seen_there, "health": [125] * 10})
+    ran = Act("orphans", seen={**NO_ZOMBIES, "health": [1] * 10})
+    never = Act("orphans", seen={**NO_ZOMBIES, "health": [125] * 10})
     assert judged("ZO-02", case_of(GOOD, ran)).verdict is Verdict.PASS
     assert judged("ZO-02", case_of(GOOD, never)).verdict is Verdict.SKIPPED
 
