@@ -4,13 +4,13 @@ The hands tell what has happened (`happened`, `tick`, `command`, `shut_down`), e
 `actions`. A word that takes time is a `Job`: after each event every job looks whether it is done, and answers whoever asked.
 
 A **place** is one number among an app's instances; its worker may be replaced by a reload, and then there are two for a while:
-the one that is coming, and the one that holds the place until the other is ready.
+the one that is coming, and the one that holds the place until the other is ready. Where there cannot be two, a reload restarts.
 """
 
 from pyinit.init import signals
 from pyinit.supervise import machine
 from pyinit.supervise.machine import Life
-from pyinit.supervise.spec import ALIVE, FOREVER, LISTENING, SpecError, check_names
+from pyinit.supervise.spec import ALIVE, FOREVER, HTTP, LISTENING, TCP, SpecError, check_names
 
 TYPE_CHECKING = False  # of typing, without importing it
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ CHANGED = "changed"
 """(CHANGED, spec): nobody runs with the app's old values any more."""
 EXIT = "exit"
 """(EXIT, status)."""
+
+ALONE = "there cannot be two: it is ready when its address answers (tcp, http), which two cannot both have"
 
 RESERVE = 1.0
 """Seconds of the shutdown budget, at most a tenth of it, that nobody is promised: killing and reaping take some."""
@@ -106,6 +108,11 @@ class Group:
     @property
     def workers(self) -> "list[Worker]":
         return [place.worker for place in self.places]
+
+    @property
+    def is_alone(self) -> bool:
+        """It is ready when its address answers, and while an old worker is there, that one answers."""
+        return self.spec.ready["kind"] in (TCP, HTTP)
 
     @property
     def is_ready(self) -> bool:
@@ -274,26 +281,38 @@ class Departure(Job):
 class Reload(Job):
     """Replace workers, `surge` at a time: start the new one, and only when it is ready tell the old one to leave.
 
-    A new one that does not get ready ends the job: it is stopped, and the old one stays.
+    A new one that does not get ready ends the job: it is stopped, and the old one stays. Of an app that cannot be there twice
+    (`is_alone`) the old one is stopped first, and the new one has the place, come what may.
     """
 
     def __init__(self, fleet: "Fleet", client: "Client | None", word: str, places: "Sequence[Place]") -> None:
         super().__init__(fleet, client, word)
         self.queue: Final = list(places)
         self.coming: Final[list[Place]] = []
+        self.emptying: Final[list[Place]] = []
+        """Whose worker stops before there is a new one."""
+        self.filled: Final[list[Place]] = []
+        """Whose new worker has the place, and is not ready yet."""
         self.going: Final[list[Worker]] = []
         self.swapped = 0
         self.connections_cut = 0
         self.failed = ""
 
     def concerns(self, group: Group) -> bool:
-        return any(place.app is group for place in (*self.queue, *self.coming)) or any(
-            w.app is group for w in self.going
-        )
+        return group in self._moving() or any(place.app is group for place in self.queue)
+
+    def _moving(self) -> "list[Group]":
+        """The app of each that is on its way in or out."""
+        return [place.app for place in (*self.coming, *self.emptying, *self.filled)] + [w.app for w in self.going]
 
     def look(self, now: float) -> None:
         for worker in [worker for worker in self.going if worker.is_over]:
             self.going.remove(worker)
+        for place in [place for place in self.emptying if place.worker.is_over]:
+            self.emptying.remove(place)
+            self._fill(place, now)
+        for place in list(self.filled):
+            self._look_at_filled(place)
         for place in list(self.coming):
             new = place.coming
             if new is None:
@@ -306,24 +325,43 @@ class Reload(Job):
                 break  # nobody is coming any more
         while self.queue and not self.failed:
             place = self.queue[0]
-            busy = sum(1 for other in self.coming if other.app is place.app) + sum(
-                1 for w in self.going if w.app is place.app
-            )
-            others = any(other.app is not place.app for other in self.coming) or any(
-                w.app is not place.app for w in self.going
-            )
-            if busy >= max(place.app.spec.surge, 1) or others:
+            moving = self._moving()
+            if moving.count(place.app) >= max(place.app.spec.surge, 1) or any(app is not place.app for app in moving):
                 break
             self.queue.pop(0)
-            self.coming.append(place)
-            self.fleet.bring(place, now)
-        if not (self.queue or self.coming or self.going):
+            if not place.app.is_alone:
+                self.coming.append(place)
+                self.fleet.bring(place, now)
+            elif place.worker.is_over:
+                self._fill(place, now)
+            else:
+                self.emptying.append(place)
+                self.fleet.empty(place, now)
+        if not (self.queue or self._moving()):
             self.finish(self.failed, swapped=self.swapped, cut=self.connections_cut)
 
     def cut(self, worker: Worker, count: int) -> None:
         if worker in self.going:
             self.connections_cut += count
             self.tell("cut", worker, f"{worker.label} had {count} connections open when its drain was over")
+
+    def _fill(self, place: Place, now: float) -> None:
+        self.filled.append(place)
+        self.fleet.fill(place, now)
+
+    def _look_at_filled(self, place: Place) -> None:
+        new = place.worker
+        if new.life.phase == machine.STARTING and new.spawns == 1:
+            return
+        self.filled.remove(place)
+        if new.life.phase == machine.READY and new.spawns == 1:
+            self.swapped += 1
+            self.tell("swapped", new, f"{new.label} is ready, its predecessor was stopped before")
+            return
+        self.failed = (
+            self.failed or f"{new.label} did not get ready: {failure(new)}; its predecessor was stopped before"
+        )
+        self.queue.clear()
 
     def _swap(self, place: Place, new: Worker, now: float) -> None:
         old, place.worker, place.coming = place.worker, new, None
@@ -356,6 +394,10 @@ class Reload(Job):
 
     def cancel(self, now: float, why: str) -> None:
         self._give_up(now)
+        for place in self.emptying:
+            self.fleet.start_after_all(place, now)
+        self.emptying.clear()
+        self.filled.clear()
         self.going.clear()
         super().cancel(now, why)
 
@@ -437,6 +479,22 @@ class Fleet:
         new.life = new.life.but(restarts=place.worker.life.restarts)
         self._step(new, (machine.START,), now)
         self._step(new, (machine.LAST,), now)  # until it has the place, it has one try
+
+    def empty(self, place: Place, now: float) -> None:
+        """Stop a place's worker: of its app there cannot be two."""
+        worker = place.worker
+        self.actions.append((SAY, "alone", f"{worker.label} is stopped before its successor starts: {ALONE}", worker))
+        self._step(worker, (machine.STOP, worker.spec.grace), now)
+
+    def start_after_all(self, place: Place, now: float) -> None:
+        """It was stopped for a successor that does not come."""
+        self._step(place.worker, (machine.START,), now)
+
+    def fill(self, place: Place, now: float) -> None:
+        """A new worker in the place of one that is over."""
+        restarts, place.worker = place.worker.life.restarts, self._worker(place)
+        place.worker.life = place.worker.life.but(restarts=restarts)
+        self._step(place.worker, (machine.START,), now)
 
     def dismiss(self, worker: Worker, now: float) -> None:
         """It has no place any more: it is to drain and to stop."""
@@ -660,12 +718,8 @@ class Fleet:
         if error := self._refuse(word, selectors, places):
             return error
         for place in places:
-            if place.app.spec.ready["kind"] in ("tcp", "http"):
-                kind = place.app.spec.ready["kind"]
-                name = place.app.spec.name
-                return (
-                    f"{word}: {name} is ready when its address answers ({kind}), which two cannot both have; restart it"
-                )
+            if place.app.is_alone:
+                return f"{word}: of {place.app.spec.name} {ALONE}; restart it"
         return self._go(Reload(self, client, word, places), now)
 
     def resize(self, cpus: int, now: float) -> None:

@@ -290,6 +290,64 @@ def test_start_keeps_the_order() -> None:
     assert world.answers["client 2"]["ok"]
 
 
+# --- an app of which there cannot be two ---
+
+
+def alone(name: str = "api", **keys: Any) -> Json:  # noqa: ANN401
+    return app(name, ["true"], ready={"kind": "tcp", "host": "127.0.0.1", "port": 8080}, **keys)
+
+
+def new_values(world: World, *apps: Json) -> str:
+    return world.word(lambda client: world.fleet.apply(client, parse(spec(*apps)).apps, None, world.now))
+
+
+def test_new_values_for_an_app_that_is_alone() -> None:
+    """The old worker could answer the probe of the new one: it has ended before the new one starts."""
+    world = World(alone())
+    (old,) = world.processes
+    world.ready(old)
+    new_values(world, alone(grace=3))
+    assert set(world.processes) == {old}
+    assert world.processes[old].asked
+    world.end(old, 15)
+    (new,) = world.processes
+    assert new.spec.grace == 3
+    assert not world.answers
+    world.ready(new)
+    assert world.answers == {"client 1": {"ok": True}}
+    assert [worker.life.phase for worker in world.fleet.workers()] == [machine.READY]
+    world.end(new, 256)
+    assert set(world.processes) == {new}, "it has its restarts, as any other"
+
+
+def test_new_values_for_an_app_that_is_alone_and_fails() -> None:
+    """The client hears it, and the new worker goes on by its policy."""
+    world = World(alone())
+    (old,) = world.processes
+    world.ready(old)
+    new_values(world, alone(grace=3))
+    world.end(old, 15)
+    (new,) = world.processes
+    world.end(new, 256)
+    assert "api:0 did not get ready: ended: exit 1" in world.answers["client 1"]["error"]
+    assert set(world.processes) == {new}
+
+
+def test_stop_while_an_app_that_is_alone_is_replaced() -> None:
+    """What was stopped only for its successor comes back, what the user stops does not."""
+    world = World(alone(), alone("other"))
+    first, second = world.processes
+    world.ready(first)
+    world.ready(second)
+    new_values(world, alone(grace=3), alone("other", grace=3))
+    assert [process.asked for process in world.processes.values()] == [True, False]
+    world.word(lambda client: world.fleet.stop(client, ["other"], world.now))
+    world.end(first, 15)
+    world.end(second, 15)
+    assert set(world.processes) == {first}
+    assert second.life.phase == machine.STOPPED
+
+
 # --- any order of events ---
 
 
@@ -314,7 +372,12 @@ class AnyOrder(RuleBasedStateMachine):
             backoff_max=5,
         )
         self.world = World(
-            web(surge=surge, max_restarts=2), queue, app("db", ["true"], essential=essential), budget=budget, deaf=deaf
+            web(surge=surge, max_restarts=2),
+            queue,
+            app("db", ["true"], essential=essential),
+            alone(),
+            budget=budget,
+            deaf=deaf,
         )
         self.budget = budget
         self.is_stopping = False
@@ -365,7 +428,7 @@ class AnyOrder(RuleBasedStateMachine):
             "up": lambda client: mind.scale(client, [select], "+1", now),
             "down": lambda client: mind.scale(client, [select], "-1", now),
             "apply": lambda client: mind.apply(
-                client, parse(spec(web(instances=3), app("new", ["true"]))).apps, None, now
+                client, parse(spec(web(instances=3), app("new", ["true"]), alone(grace=3))).apps, None, now
             ),
         }
         if word == "recycle":
