@@ -63,8 +63,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("-d", "--detach", action="store_true", help="return when the apps are ready")
     parser.add_argument(
-        "--no-daemon", action="store_true", help=argparse.SUPPRESS
-    )  # PM2's word for what is the default here
+        "--no-daemon", dest="detach", action="store_false", default=False, help=argparse.SUPPRESS
+    )  # PM2's word for what is the default here; the last of the two holds
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema of apps.toml, and end")
     _file_options(parser)
     parser.add_argument(
@@ -360,13 +360,10 @@ def _detach(options: argparse.Namespace) -> int:
         log = own.open("ab")
     except OSError as error:
         raise CommandError(f"start: {own} cannot be written: {error.strerror}; name a folder with --logs") from None
-    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    words = [word for word in sys.argv[1:at] if word not in ("-d", "--detach")]
-    more = ["--socket", str(socket), "--logs", str(options.logs)]
     begun = log.tell()
     with log:
         child = subprocess.Popen(
-            [*_pyinit(), "-s", "--", *_myself([*words, *more, *sys.argv[at:]])],
+            [*_pyinit(), "-s", "--", *_myself(in_foreground(sys.argv[1:], socket, options.logs))],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -380,6 +377,12 @@ def _detach(options: argparse.Namespace) -> int:
     supervise.ask_at(socket, "wait", select=["all"])
     print(f"started; output in {options.logs}, control socket {socket}")
     return 0
+
+
+def in_foreground(words: Sequence[str], socket: Path, logs: Path) -> list[str]:
+    """The words of the detached one: the same, but not to detach once more (also -da says so), with its socket and its folder."""
+    at = words.index("--") if "--" in words else len(words)
+    return [*words[:at], "--no-daemon", "--socket", str(socket), "--logs", str(logs), *words[at:]]
 
 
 def _log_folder() -> Path:

@@ -1,5 +1,6 @@
 """The control socket from the client's side, and how `pyinitctl` shows what comes from it."""
 
+import argparse
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyinit.ctl import supervise
+from pyinit.ctl import start, supervise
 from pyinit.ctl.start import is_under_pyinit
 from pyinit.supervise import client
 from pyinit.supervise.client import ControlError, NoSupervisorError, PlaceError
@@ -224,3 +225,18 @@ def test_every_word_is_there() -> None:
 def test_pyinit_above_says_so() -> None:
     """By its variable; tests/supervise has it found by its name."""
     assert is_under_pyinit({"PYINIT_STOP_BUDGET": "8000"})
+
+
+@pytest.mark.parametrize("words", ["-d", "--detach", "-da", "-di max", "--no-daemon -d", "app.js -ad -- -d --socket x"])
+def test_who_is_detached_does_not_detach(words: str) -> None:
+    """However it was said, or there would be a supervisor of a supervisor without end; what stands behind -- is the program's."""
+    parser = argparse.ArgumentParser()
+    start.add(parser.add_subparsers())
+    given = ["start", *words.split()]
+    before = given.index("--") if "--" in given else len(given)
+    assert parser.parse_args(given[:before]).detach
+    child = start.in_foreground(given, Path("/s"), Path("/l"))
+    at = child.index("--") if "--" in child else len(child)
+    options = parser.parse_args(child[:at])
+    assert (options.detach, options.socket, options.logs) == (False, Path("/s"), Path("/l"))
+    assert child[at:] == given[before:]
