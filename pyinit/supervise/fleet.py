@@ -471,7 +471,8 @@ class Fleet:
     def _worker(self, place: Place) -> Worker:
         group = place.app
         kind = group.spec.ready["kind"]
-        return Worker(place, group.spec, Life(by_time=kind == ALIVE or (kind == LISTENING and group.never_listened)))
+        is_silent = group.never_listened and not group.listened  # it may just have been slow
+        return Worker(place, group.spec, Life(by_time=kind == ALIVE or (kind == LISTENING and is_silent)))
 
     def bring(self, place: Place, now: float) -> None:
         """Start the one that is to take a place."""

@@ -242,6 +242,19 @@ def test_connections_that_are_cut_are_counted() -> None:
     assert "web:0 is stopped with 3 connections open: its drain of 5 s is over" in world.said
 
 
+def test_slow_to_listen() -> None:
+    """It was taken for one that never listens; since it has, its successors are ready when they listen."""
+    world = World(web(instances=1, node=True, ready={"kind": "listening"}))
+    world.tick()
+    group = world.fleet.groups["web"]
+    assert group.never_listened
+    group.listened = True
+    world.reload()
+    new = group.places[0].coming
+    assert new is not None
+    assert not new.life.by_time
+
+
 def test_out_of_memory_is_named() -> None:
     """In the report, and for whoever looks later, though the next process runs by then."""
     world = World(web(instances=1))
