@@ -60,6 +60,14 @@ def test_a_folder_that_somebody_else_has_put_there(tmp_path: Path, monkeypatch: 
             client.find({})
 
 
+def test_a_folder_that_cannot_be_looked_into() -> None:
+    """As if nothing were there: another user's folder, or here a name that no file system takes."""
+    closed = Path("/" + "x" * 300)
+    with pytest.raises(OSError, match="too long"):
+        (closed / "pyinit" / client.FILE).stat()
+    assert client.find({"XDG_RUNTIME_DIR": str(closed)}).name == client.FILE
+
+
 def test_a_place_is_made(tmp_path: Path) -> None:
     """A folder for nobody else; a link in its place is not followed."""
     place = client.make_place({"XDG_RUNTIME_DIR": str(tmp_path)})
