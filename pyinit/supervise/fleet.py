@@ -879,7 +879,10 @@ class Fleet:
         deep = depths(group.spec for group in self.groups.values())
         levels: dict[int, list[Worker]] = {}
         for worker in self.workers():
-            levels.setdefault(deep.get(worker.spec.name, 0), []).append(worker)
+            if worker.life.phase == machine.WAITING:
+                worker.killed = False  # that was an earlier end, and so is the end of those that are over
+            if not worker.is_over:
+                levels.setdefault(deep.get(worker.spec.name, 0), []).append(worker)
         for job in self.jobs:
             if job.client is not None:
                 job.finish(f"{job.word} was given up: the supervisor is stopping: {self.why}")
@@ -909,13 +912,16 @@ class Fleet:
                 self._stop_level(now)
         if (not self.closing or now >= self.closed_at) and not self.is_done:
             self.is_done = True
+            for level in self.closing:  # the budget is over
+                self._collect(level)
             self.actions.append((EXIT, self.status or 0))
 
     def _collect(self, level: "list[Worker]") -> None:
         """What the ends of a shutdown mean for the exit status, where no app's own end decided it."""
         for worker in level:
-            if not self.status and (worker.killed or worker.spec.essential):
-                self.status = 128 + signals.KILL if worker.killed else signals.exit_code(max(worker.life.status, 0))
+            killed = worker.killed or not worker.is_over  # whoever is left does not outlive us
+            if not self.status and (killed or worker.spec.essential):
+                self.status = 128 + signals.KILL if killed else signals.exit_code(max(worker.life.status, 0))
 
 
 class Change:

@@ -303,6 +303,34 @@ def test_start_keeps_the_order() -> None:
     assert world.answers["client 2"]["ok"]
 
 
+# --- the exit status of a stop ---
+
+
+def test_old_ends_are_none_of_the_stop_s() -> None:
+    """A worker that was killed hours ago, and an essential one that ended badly when it was stopped."""
+    world = World(web(instances=1), app("db", ["true"], essential=True), app("other", ["true"]))
+    first, second, third = world.processes
+    world.processes[first].deaf = True
+    world.word(lambda client: world.fleet.stop(client, ["web", "db"], world.now))
+    world.end(second, 256)
+    while not world.processes[first].killed:
+        world.tick()
+    world.end(first, 9)
+    world.shut_down()
+    world.end(third, 15)
+    assert world.exits == [0]
+
+
+def test_budget_is_over_with_levels_left() -> None:
+    """Those that were killed or are still there count, though their level has not come to its end."""
+    world = World(app("db", ["true"]), budget=1, deaf=True)
+    world.shut_down()
+    while not world.exits:
+        world.tick()
+    assert world.processes
+    assert world.exits == [137]
+
+
 # --- an app of which there cannot be two ---
 
 
