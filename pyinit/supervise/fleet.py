@@ -847,13 +847,15 @@ class Fleet:
     # --- the end ---
 
     def _end_by_itself(self, now: float) -> None:
-        """An essential app that is over ends everything; so does the end of the last app, when nobody has stopped it."""
-        if self.jobs:
-            return
+        """An essential app that is over ends everything; so does the end of the last app, when nobody has stopped it.
+
+        Not while a job concerns it, which may bring it back.
+        """
         ended = [
             group
             for group in self.groups.values()
             if all(w.life.phase in (machine.EXITED, machine.ERRORED) for w in group.workers)
+            and not any(job.concerns(group) for job in self.jobs)
         ]
         essential = [group for group in ended if group.spec.essential]
         if essential:

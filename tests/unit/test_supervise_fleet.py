@@ -303,6 +303,18 @@ def test_start_keeps_the_order() -> None:
     assert world.answers["client 2"]["ok"]
 
 
+def test_end_of_an_essential_app_during_another_s_job() -> None:
+    """A job ends nobody's essential app later than it ended; only its own app's end waits for it."""
+    world = World(web(instances=1), app("db", ["true"], essential=True, restart="never"))
+    web_, db = world.processes
+    world.ready(web_)
+    world.reload("web")
+    world.end(db, 256)
+    assert world.fleet.closing is not None
+    assert world.fleet.status == 1
+    assert "was given up: the supervisor is stopping: db is essential" in world.answers["client 1"]["error"]
+
+
 # --- the exit status of a stop ---
 
 
