@@ -161,7 +161,7 @@ def act_on_file(options: argparse.Namespace) -> int:
     if options.word in ("restart", "reload"):
         return _apply(options, socket, document)
     names = [app["name"] for app in _spec(options, document, socket)["apps"]]
-    supervise.ask_at(socket, options.word, select=names)
+    supervise.ask_at(socket, options.word, apps=names)
     return 0
 
 

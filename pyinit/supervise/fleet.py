@@ -123,6 +123,12 @@ class Group:
         )
 
 
+class Exactly(str):
+    """A selector that is an app's name and nothing else: no id, no namespace, no word."""
+
+    __slots__ = ()
+
+
 def instances(wanted: "int | str", cpus: int) -> int:
     """How many that is here: `max` is one for each CPU, -1 leaves one CPU free, and there is always one."""
     if wanted == "max":
@@ -687,11 +693,14 @@ class Fleet:
         places = self.select(selectors)
         if error := self._refuse("restart", selectors, places):
             return error
-        job = Arrival(self, client, "restart", [place.worker for place in places], anew=True)
+        return self._go(self._again(client, "restart", places, now), now)
+
+    def _again(self, client: "Client | None", word: str, places: "Sequence[Place]", now: float) -> Job:
+        job = Arrival(self, client, word, [place.worker for place in places], anew=True)
         for place in places:
             place.app.held = False
             self._step(place.worker, (machine.AGAIN, place.worker.spec.grace), now)
-        return self._go(job, now)
+        return job
 
     def stop(self, client: "Client | None", selectors: "Sequence[str]", now: float, *, forget: bool = False) -> str:
         """Stop, whatever else is going on; with `forget`, the places are gone afterwards."""
@@ -723,6 +732,16 @@ class Fleet:
                 return f"{word}: of {place.app.spec.name} {ALONE}; restart it"
         return self._go(Reload(self, client, word, places), now)
 
+    def renew(self, name: str, word: str, now: float, *, stop_first: bool) -> str:
+        """Replace an app's workers for a reason of its own file's (cron, watch); stop them first, or where there is nobody to keep."""
+        group = self.groups[name]
+        if error := self._refuse(word, [name], group.places):
+            return error
+        again = [place for place in group.places if stop_first or place.worker.is_over]
+        if rest := [place for place in group.places if place not in again]:
+            self.jobs.append(Reload(self, None, word, rest))
+        return self._go(self._again(None, word, again, now), now)
+
     def resize(self, cpus: int, now: float) -> None:
         """The CPUs were counted again: where an app's instances are a matter of them, as many as that means now."""
         self.cpus = cpus
@@ -741,8 +760,7 @@ class Fleet:
         if self.closing is not None or worker.place.worker is not worker or self._busy("", worker.app):
             return
         self.actions.append((SAY, "recycle", why, worker))
-        if self.reload(None, [str(worker.id)], now, "recycle"):
-            self._step(worker, (machine.AGAIN, worker.spec.grace), now)
+        self._go(Reload(self, None, "recycle", [worker.place]), now)
 
     def cut(self, worker: Worker, count: int) -> None:
         """A worker is stopped with connections open: the report and the reload say so."""
@@ -1004,6 +1022,8 @@ def _status_of(group: Group) -> int:
 
 def _means(selector: str, place: Place) -> bool:
     spec = place.app.spec
+    if isinstance(selector, Exactly):
+        return selector == spec.name
     if selector in ("all", spec.name, spec.namespace, str(place.id)):
         return True
     if len(selector) > 2 and selector.startswith("/") and selector.endswith("/"):

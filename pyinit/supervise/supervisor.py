@@ -670,7 +670,7 @@ class Supervisor:
             if now != before:
                 self.watched[name] = now
                 self.report.say(1, "watch", f"files of {name} have changed: restarting it", app=name)
-                self._by_itself(self.fleet.restart(None, [name], time.monotonic()))
+                self._by_itself(self.fleet.renew(name, "watch", time.monotonic(), stop_first=True))
         self._arm_looks()
 
     def _arm_cron(self, name: str, text: str) -> None:
@@ -688,9 +688,7 @@ class Supervisor:
         self._arm_cron(name, text)
         if is_due:
             self.report.say(1, "cron", f"{name} is due ({text}): its workers are replaced", app=name)
-            now = time.monotonic()
-            if self.fleet.reload(None, [name], now, "cron"):  # what cannot be there twice is stopped first
-                self._by_itself(self.fleet.restart(None, [name], now))
+            self._by_itself(self.fleet.renew(name, "cron", time.monotonic(), stop_first=False))
 
     def _by_itself(self, error: str) -> None:
         if error:
@@ -740,10 +738,13 @@ class Supervisor:
         if isinstance(request, str):
             client.send({"ok": False, "error": request})
             return
-        word, selected = request.get("do"), request.get("select", ["all"])
+        word, key = request.get("do"), "apps" if "apps" in request else "select"
+        selected = request.get(key, ["all"])
         if not isinstance(selected, list) or not all(isinstance(one, str) for one in selected):
-            client.send({"ok": False, "error": "select is no list of texts"})
+            client.send({"ok": False, "error": f"{key} is no list of texts"})
             return
+        if key == "apps":
+            selected = [fleet.Exactly(name) for name in selected]
         answer = WORDS.get(word) if isinstance(word, str) else None
         if answer is None:
             client.send({"ok": False, "error": f"unknown word {word!r}; there are {', '.join(sorted(WORDS))}"})

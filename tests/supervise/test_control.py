@@ -140,6 +140,12 @@ def test_selectors(supervise: Supervise) -> None:
     assert ids("jobs") == [2, 3]
     assert ids("/^w/") == [0, 1, 2]
     assert ids("0", "db") == [0, 3]
+    assert (
+        supervised.ask("list", apps=["jobs"])["error"]
+        == "list: nothing here is called jobs; `list` shows what there is"
+    )
+    assert [row["id"] for row in supervised.do("list", apps=["db"])["workers"]] == [3]
+    assert supervised.ask("stop", apps="db")["error"] == "apps is no list of texts"
 
 
 def test_words_that_answer_at_once(supervise: Supervise) -> None:

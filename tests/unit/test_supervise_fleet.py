@@ -315,6 +315,35 @@ def test_end_of_an_essential_app_during_another_s_job() -> None:
     assert "was given up: the supervisor is stopping: db is essential" in world.answers["client 1"]["error"]
 
 
+# --- who is meant ---
+
+
+def test_neighbours_with_the_same_word() -> None:
+    """An app's own name, a namespace and an id may be the same word: cron, a memory limit and a file mean the one app."""
+    apps = [app("api", ["true"]), app("0", ["true"]), app("web", ["true"], namespace="api")]
+    world = World(*apps)
+    world.tick()
+    api, zero, web_ = world.processes
+    assert [place.worker for place in world.fleet.select([fleet.Exactly("api")])] == [api]
+    assert [place.worker for place in world.fleet.select([fleet.Exactly("0")])] == [zero]
+    assert world.fleet.select([fleet.Exactly("all")]) == []
+    world.fleet.renew("api", "cron", world.now, stop_first=False)
+    world.carry_out()
+    (new,) = set(world.processes) - {api, zero, web_}
+    assert new.spec.name == "api"
+    world.tick()
+    world.settle()
+    world.fleet.renew("api", "watch", world.now, stop_first=True)
+    world.carry_out()
+    assert [worker for worker, process in world.processes.items() if process.asked] == [new]
+    world.settle()
+    world.tick()
+    before = set(world.processes)
+    world.fleet.recycle(new, "too large", world.now)
+    world.carry_out()
+    assert [worker.spec.name for worker in set(world.processes) - before] == ["api"]
+
+
 # --- the exit status of a stop ---
 
 
