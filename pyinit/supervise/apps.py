@@ -461,8 +461,9 @@ KEYS = (
         "each further one is longer"),
     Key("backoff_max", LIMITED, "15s", "the longest pause; `0` for none"),
     Key("memory_limit", SIZE, None, 'above this it is reloaded, before the kernel kills it: `"300M"`'),
-    Key("cron", TIMES, None, 'when it is reloaded, as in crontab: `"0 4 * * *"`'),
-    Key("watch", TEXTS, [], "files and folders whose change restarts it (for development)"),
+    Key("cron", TIMES, None, 'when it is reloaded, as in crontab: `"0 4 * * *"`. What has ended by itself starts again then; '
+        "what somebody has stopped does not"),
+    Key("watch", TEXTS, [], "files and folders whose change restarts it (for development), unless somebody has stopped it"),
     Key("watch_ignore", TEXTS, [], 'what of these does not count, as patterns: `["*.log"]`. Hidden files and node_modules never do'),
     Key("essential", FLAG, False, "its end ends the container, with its exit status"),
     Key("autostart", FLAG, True, "`false`: it waits for `pyinitctl start NAME`"),

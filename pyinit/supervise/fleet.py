@@ -110,6 +110,16 @@ class Group:
         return [place.worker for place in self.places]
 
     @property
+    def is_stopped(self) -> bool:
+        """Somebody has stopped it, or it was never to start by itself."""
+        return all(worker.life.phase == machine.STOPPED for worker in self.workers)
+
+    @property
+    def comes_back(self) -> bool:
+        """It has ended by itself, and cron starts it again."""
+        return self.spec.cron is not None and any(w.life.phase == machine.EXITED for w in self.workers)
+
+    @property
     def is_alone(self) -> bool:
         """It is ready when its address answers, and while an old worker is there, that one answers."""
         return self.spec.ready["kind"] in (TCP, HTTP)
@@ -733,12 +743,15 @@ class Fleet:
         return self._go(Reload(self, client, word, places), now)
 
     def renew(self, name: str, word: str, now: float, *, stop_first: bool) -> str:
-        """Replace an app's workers for a reason of its own file's (cron, watch); stop them first, or where there is nobody to keep."""
-        group = self.groups[name]
-        if error := self._refuse(word, [name], group.places):
+        """Replace an app's workers for a reason of its own file's (cron, watch); stop them first, or where there is nobody to keep.
+
+        What somebody has stopped stays so; what has ended by itself starts again.
+        """
+        places = [place for place in self.groups[name].places if place.worker.life.phase != machine.STOPPED]
+        if error := self._refuse(word, [name], places):
             return error
-        again = [place for place in group.places if stop_first or place.worker.is_over]
-        if rest := [place for place in group.places if place not in again]:
+        again = [place for place in places if stop_first or place.worker.is_over]
+        if rest := [place for place in places if place not in again]:
             self.jobs.append(Reload(self, None, word, rest))
         return self._go(self._again(None, word, again, now), now)
 
@@ -865,7 +878,7 @@ class Fleet:
     # --- the end ---
 
     def _end_by_itself(self, now: float) -> None:
-        """An essential app that is over ends everything; so does the end of the last app, when nobody has stopped it.
+        """An essential app that is over ends everything; so does the end of the last app, when nobody has stopped it, nor cron starts it.
 
         Not while a job concerns it, which may bring it back.
         """
@@ -880,7 +893,7 @@ class Fleet:
             group = essential[0]
             self.status = _status_of(group)
             self.why = f"{group.spec.name} is essential and has ended ({failure(group.workers[0])})"
-        elif ended and len(ended) == len(self.groups):
+        elif ended and len(ended) == len(self.groups) and not any(group.comes_back for group in ended):
             self.status = next((status for group in ended if (status := _status_of(group))), 0)
             ends = ", ".join(f"{group.spec.name}: {failure(group.workers[0])}" for group in ended)
             self.why = f"every app has ended ({ends})"

@@ -667,7 +667,9 @@ class Supervisor:
                 continue
             now = watch.look(group.spec.watch, group.spec.watch_ignore)
             before = self.watched.setdefault(name, now)
-            if now != before:
+            if now != before and group.is_stopped:
+                self.watched[name] = now
+            elif now != before:
                 self.watched[name] = now
                 self.report.say(1, "watch", f"files of {name} have changed: restarting it", app=name)
                 self._by_itself(self.fleet.renew(name, "watch", time.monotonic(), stop_first=True))
@@ -685,8 +687,11 @@ class Supervisor:
             self.timers[f"cron {name}"] = (time.monotonic() + wait, lambda: self._cron(name, text, is_due=is_due))
 
     def _cron(self, name: str, text: str, *, is_due: bool) -> None:
+        group = self.fleet.groups.get(name)
+        if group is None:
+            return  # deleted meanwhile
         self._arm_cron(name, text)
-        if is_due:
+        if is_due and not group.is_stopped:
             self.report.say(1, "cron", f"{name} is due ({text}): its workers are replaced", app=name)
             self._by_itself(self.fleet.renew(name, "cron", time.monotonic(), stop_first=False))
 

@@ -344,6 +344,41 @@ def test_neighbours_with_the_same_word() -> None:
     assert [worker.spec.name for worker in set(world.processes) - before] == ["api"]
 
 
+@pytest.mark.parametrize("stop_first", [True, False])
+def test_what_was_stopped_stays_so(*, stop_first: bool) -> None:
+    """Cron and watch start again what has ended by itself, and nothing that somebody has stopped."""
+    world = World(app("job", ["true"], instances=3, restart="never"))
+    world.tick()
+    first, second, third = world.processes
+    world.word(lambda client: world.fleet.stop(client, ["0"], world.now))
+    world.end(first, 15)
+    world.end(second)
+    assert not world.fleet.groups["job"].is_stopped
+    assert world.fleet.renew("job", "cron", world.now, stop_first=stop_first) == ""
+    world.carry_out()
+    assert first not in world.processes
+    assert second in world.processes
+    assert world.processes[third].asked is stop_first
+    assert [worker.instance for worker in world.processes if worker not in (first, second, third)] == [2] * (
+        not stop_first
+    )
+
+
+def test_cron_s_app_has_not_ended_for_good() -> None:
+    """Its next run is to come. Essential is essential all the same."""
+    job = app("job", ["true"], restart="never", cron="0 4 * * *")
+    world = World(job)
+    world.end(next(iter(world.processes)))
+    assert not world.exits
+    world.fleet.renew("job", "cron", world.now, stop_first=False)
+    world.carry_out()
+    world.end(next(iter(world.processes)), 256)
+    assert not world.exits
+    world = World(job | {"essential": True})
+    world.end(next(iter(world.processes)), 256)
+    assert world.exits == [1]
+
+
 # --- the exit status of a stop ---
 
 
