@@ -669,10 +669,11 @@ class Supervisor:
             before = self.watched.setdefault(name, now)
             if now != before and group.is_stopped:
                 self.watched[name] = now
-            elif now != before:
-                self.watched[name] = now
+            elif now != before and not self.fleet.renew(name, "watch", time.monotonic(), stop_first=True):
+                self.watched[name] = (
+                    now  # refused while something else goes on with it, the change is seen again at the next look
+                )
                 self.report.say(1, "watch", f"files of {name} have changed: restarting it", app=name)
-                self._by_itself(self.fleet.renew(name, "watch", time.monotonic(), stop_first=True))
         self._arm_looks()
 
     def _arm_cron(self, name: str, text: str) -> None:
