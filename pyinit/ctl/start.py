@@ -248,7 +248,7 @@ def _ask(options: argparse.Namespace, socket: Path) -> int:
     first = options.target[0] if options.target else ""
     is_name = first and not source.is_apps_file(first) and not Path(first).exists()
     if is_name and not options.after and not _program(options):
-        environment: dict[str, Any] = {"environment": dict(os.environ)} if options.update_env else {}
+        environment: dict[str, Any] = {"environment": apps.without(os.environ)} if options.update_env else {}
         supervise.ask_at(socket, "start", select=options.target, **environment)
         return 0
     return _apply(options, socket, _document(options))

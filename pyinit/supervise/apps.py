@@ -761,13 +761,17 @@ def _logs(
     return {**files, **found}
 
 
-def _environment(app: Mapping[str, Any], account: pwd.struct_passwd | None, start: Start) -> dict[str, str]:
-    left_out = (*OWN_VARIABLES, *app["environment_without"])
-    found = {
+def without(environ: Mapping[str, str], patterns: Sequence[str] = OWN_VARIABLES) -> dict[str, str]:
+    """An environment without the variables that match one of these patterns."""
+    return {
         name: value
-        for name, value in start.environ.items()
-        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in left_out)
+        for name, value in environ.items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
     }
+
+
+def _environment(app: Mapping[str, Any], account: pwd.struct_passwd | None, start: Start) -> dict[str, str]:
+    found = without(start.environ, (*OWN_VARIABLES, *app["environment_without"]))
     if account is not None:
         found["HOME"] = account.pw_dir
     return {**found, **app["environment"], **app["environments"].get(start.environment, {})}

@@ -166,6 +166,38 @@ def test_words_that_answer_at_once(supervise: Supervise) -> None:
     until(lambda: supervised.states() == ["stopped"], 10, "the stop")
 
 
+def test_environment_of_a_word_that_is_refused(supervise: Supervise) -> None:
+    """It changes nothing; nor do variables that no process could be given."""
+    first = worker("web", "if 'GO' in os.environ: signal.pause()\nforever()")
+    supervised = supervise(first).ready()
+    with supervised.talk() as talk:
+        process = supervised.pids()[0]
+        talk.send(do="restart", environment={"GO": "1"})
+        until(lambda: supervised.pids() not in ([], [process]), 10, "the new one, which does not get ready")
+        refused = supervised.ask("restart", environment={"COLOUR": "red"})
+        assert "restart of web is still going on" in refused["error"]
+    supervised.do("stop")
+    for wrong in ({"A": 1}, {"": "x"}, {"A=B": "x"}, {"A": "\0"}, ["A"], "A"):
+        assert supervised.ask("start", environment=wrong)["error"].startswith("environment is no object of texts")
+    supervised.do("start", wait=False)
+    until(lambda: supervised.pids(), 10, "the process")
+    (found,) = supervised.do("env")["env"].values()
+    assert found["GO"] == "1"
+    assert not {"COLOUR", "A"} & set(found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start somebody else")
+def test_home_stays_its_user_s(supervise: Supervise) -> None:
+    """The caller's HOME is nothing to an app with `user`."""
+    supervised = supervise(
+        app("web", ["sleep", "1000"], uid=65534, environment={"PATH": os.environ["PATH"], "HOME": "/theirs"})
+    )
+    supervised.ready()
+    supervised.do("restart", environment={"HOME": "/root", "COLOUR": "red"})
+    (found,) = supervised.do("env")["env"].values()
+    assert (found["HOME"], found["COLOUR"]) == ("/theirs", "red")
+
+
 def test_delete(supervise: Supervise) -> None:
     """It is gone, and its socket with it."""
     with socket.socket() as probe:

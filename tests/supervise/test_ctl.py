@@ -330,6 +330,20 @@ def test_restart_reload_and_the_environment(two: Ctl) -> None:
     assert "COLOUR=blue" in two.good("env", "1").splitlines()
 
 
+def test_update_env_brings_nothing_that_is_this_command_s_own(two: Ctl) -> None:
+    """As at the start: what speaks of descriptors and sockets of the caller is not passed on."""
+    own = {"LISTEN_FDS": "1", "NODE_CHANNEL_FD": "3", "NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "PYINIT_GRACE": "1s"}
+    two.good("restart", "web", "--update-env", COLOUR="green", **own)
+    found = two.good("env", "0").splitlines()
+    assert "COLOUR=green" in found
+    assert not [line for line in found if line.partition("=")[0] in own]
+    two.good("stop", "web")
+    two.good("start", "web", "--update-env", COLOUR="blue", **own)
+    found = two.good("env", "0").splitlines()
+    assert "COLOUR=blue" in found
+    assert not [line for line in found if line.partition("=")[0] in own]
+
+
 def test_scale(two: Ctl) -> None:
     """To a number, or by one."""
     for to, count in (("4", 4), ("-1", 3), ("+1", 4), ("1", 1)):
