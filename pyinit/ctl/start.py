@@ -310,8 +310,11 @@ def _go_under_pyinit() -> None:
         _execute([*_pyinit(), "-s", "--", *_myself(sys.argv[1:])])
 
 
-def _become_supervisor(options: argparse.Namespace) -> NoReturn:
-    spec = _spec(options, _document(options), _place(options))
+def _become_supervisor(options: argparse.Namespace) -> int:
+    document = _document(options)
+    spec = _spec(options, document, _place(options))
+    if client.is_there(Path(spec["control"])):  # where the file's `control` is
+        return _apply(options, Path(spec["control"]), document)
     _make_folders(spec)
     descriptor = os.memfd_create("pyinit-spec", 0)  # 0: it is to be inherited
     with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
@@ -350,10 +353,13 @@ def _make_folders(spec: Mapping[str, Any]) -> None:
 
 def _detach(options: argparse.Namespace) -> int:
     """Start it in a session of its own, and wait for the apps. Raises CommandError."""
-    socket = _place(options)
+    document = _document(options)
+    socket = Path(
+        _spec(options, document, _place(options))["control"]
+    )  # what is wrong is said here, where somebody reads
+    if client.is_there(socket):  # where the file's `control` is
+        return _apply(options, socket, document)
     options.logs = options.logs or _log_folder()
-    spec = _spec(options, _document(options), socket)  # what is wrong is said here, where somebody reads
-    socket = Path(spec["control"])
     own = options.logs / "supervisor.log"
     try:
         options.logs.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pyinit.init import options, signals
-from pyinit.supervise import tomltext
+from pyinit.supervise import client, tomltext
 
 VERSION = 1
 """Of the spec."""
@@ -416,7 +416,7 @@ READY = Kind(
 
 # fmt: off
 TOP = (
-    Key("control", TEXT, None, "the path of the control socket; without it the first of `$PYINITCTL_SOCKET`, "
+    Key("control", TEXT, None, "the path of the control socket, at most 107 bytes; without it the first of `$PYINITCTL_SOCKET`, "
         "`control.sock` in `$XDG_RUNTIME_DIR/pyinit`, `/run/pyinit` and `/tmp/pyinit-UID` that can be used"),
     Key("stop_budget", DURATION, None, "how long the whole stop may take; without it what pyinit says (`PYINIT_STOP_BUDGET`)"),
     Key("log_form", _choice("text", "json"), "text", "the form of lines on the container's stdout"),
@@ -672,11 +672,24 @@ def spec(document: Document, start: Start) -> dict[str, Any]:
                 start.warn(f"{name} is to start after {other}, which --only leaves out: it does not wait")
     return {
         "version": VERSION,
-        "control": top["control"] or start.control,
+        "control": _control(top["control"], document) or start.control,
         "stop_budget": top["stop_budget"] if "stop_budget" in document.values else _budget(start.environ),
         "log_form": top["log_form"],
         "apps": [_app(name, app, document, start, chosen) for name, app in chosen.items()],
     }
+
+
+def _control(given: str | None, document: Document) -> str | None:
+    """From the file's folder on, as all its paths. Raises AppsError."""
+    if given is None:
+        return None
+    path = str(document.folder / given)
+    if len(os.fsencode(path)) > client.LONGEST:
+        where = document.where(("control",))
+        raise AppsError(
+            f"{where}: control: '{options.show(path)}' is longer than the {client.LONGEST} bytes of a socket's path; name a shorter one"
+        )
+    return path
 
 
 def _budget(environ: Mapping[str, str]) -> float | None:

@@ -39,6 +39,13 @@ def test_socket_of_a_supervisor_that_was_killed_is_replaced(supervise: Supervise
     until(lambda: third.do("ping")["pid"] == third.run.pid, 10, "the third")
 
 
+def test_a_path_that_is_too_long(supervise: Supervise) -> None:
+    """The error of it has no number, and is said all the same."""
+    supervised = supervise(worker("web"), keys={"control": "/tmp/" + "x" * 120})
+    assert supervised.run.wait() == 125
+    supervised.run.wait_err("cannot listen on the control socket: AF_UNIX path too long")
+
+
 def test_another_user_is_refused(supervise: Supervise) -> None:
     """Even where the mode would let it in."""
     if os.geteuid():
@@ -180,7 +187,7 @@ def test_environment_of_a_word_that_is_refused(supervise: Supervise) -> None:
     for wrong in ({"A": 1}, {"": "x"}, {"A=B": "x"}, {"A": "\0"}, ["A"], "A"):
         assert supervised.ask("start", environment=wrong)["error"].startswith("environment is no object of texts")
     supervised.do("start", wait=False)
-    until(lambda: supervised.pids(), 10, "the process")
+    until(supervised.pids, 10, "the process")
     (found,) = supervised.do("env")["env"].values()
     assert found["GO"] == "1"
     assert not {"COLOUR", "A"} & set(found)

@@ -198,6 +198,12 @@ def test_workers_have_the_dispositions_that_were_given(two: Ctl) -> None:
     [
         (["start"], None, 1, "pyinitctl: there is no file of apps in "),
         (["start"], "[apps.a]\ncomand = 'x'\n", 1, "apps.toml, line 2: a: there is no key 'comand'; write command"),
+        (
+            ["start"],
+            f"control = '{'x' * 120}'\n[apps.a]\ncommand = 'x'\n",
+            1,
+            "is longer than the 107 bytes of a socket's path; name a shorter one",
+        ),
         (["start", "none.toml"], None, 1, "pyinitctl: there is no file none.toml; correct its name"),
         (["start", "--only", "b"], "[apps.a]\ncommand = 'x'\n", 1, "--only b: there is no such app; there are a"),
         (
@@ -269,6 +275,24 @@ def test_detach_of_an_app_that_does_not_get_ready(ctl: Ctl) -> None:
     assert "pyinitctl: " in run.err
     assert "bad" in run.err
     until(lambda: ctl("ping")[0] == 3, 20, "the end of a supervisor that has nothing left to run")
+
+
+@pytest.mark.parametrize("detach", [(), ("--detach",)])
+def test_the_file_s_control_socket_is_one_s_already(detach: tuple[str, ...], ctl: Ctl) -> None:
+    """Then that supervisor is asked, as at any other place: new apps are started, and 0 means that they are ready."""
+    path = ctl.runtime / "mine"
+    one = "[apps.{}]\ncommand = ['sleep', '1000']\nmin_uptime = '50ms'\n"
+    ctl.write("apps.toml", f"control = '{path}'\n{one.format('a')}")
+    ctl.run("start")
+    until(lambda: ctl("ping", "--socket", str(path))[0] == 0, 20, "an answer")
+    ctl.write("apps.toml", f"control = '{path}'\n{one.format('b')}")
+    ctl.good("start", *detach)
+    found = {row["name"]: row["state"] for row in json.loads(ctl.good("jlist", "--socket", str(path)))}
+    assert found == {"a": "ready", "b": "ready"}
+    ctl.write("apps.toml", f"control = '{path}'\n[apps.c]\ncommand = ['/none']\n")
+    status, out, err = ctl("start", *detach)
+    assert (status, "started" in out) == (1, False)
+    assert "c:0 did not get ready" in err
 
 
 # --- the words ---
