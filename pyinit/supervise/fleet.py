@@ -798,7 +798,9 @@ class Fleet:
             return f"scale: that is {len(groups)} apps; name one"
         (group,) = groups
         digits = to.lstrip("+-")
-        if to != "max" and not (to and digits.isdigit() and len(digits) < 5 and len(to) - len(digits) <= 1):
+        if to != "max" and not (
+            to and digits.isascii() and digits.isdigit() and len(digits) < 5 and len(to) - len(digits) <= 1
+        ):
             return f"scale: {to!r} is no number of instances; write 4, +1, -1 or max"
         before = len(group.places) if to[0] in "+-" else 0
         number = instances(to, self.cpus) if to == "max" else before + int(to)

@@ -757,7 +757,11 @@ class Supervisor:
             return
         self.fleet.cpus = cgroup.cpus()
         call = Call(self, client, request, selected)
-        error = answer(call)
+        try:
+            error = answer(call)
+        except Exception as wrong:  # noqa: BLE001 - as in `run`; and whoever asked does not wait for ever
+            error = f"{word}: internal error: {wrong!r}; please report it"
+            self.report.warn(error)
         if error:
             client.send({"ok": False, "error": error})
         elif word in JOBS and call.patient is None:

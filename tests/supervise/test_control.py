@@ -102,6 +102,7 @@ def test_client_that_says_nothing(supervise: Supervise) -> None:
         (b'{"do": "list", "select": ["nobody"]}', "list: nothing here is called nobody; `list` shows what there is"),
         (b'{"do": "reload", "select": []}', "reload: nothing here is called nothing"),
         (b'{"do": "signal", "signal": "HELLO"}', "signal: 'HELLO' is no signal; write SIGUSR2, USR2 or 12"),
+        (b'{"do": "scale", "to": "\xc2\xb2"}', "is no number of instances; write 4, +1, -1 or max"),
         (b'{"do": "apply", "spec": 5}', "apply: the spec's version is None"),
         (b'{"do": "logs", "lines": "x"}', "logs: lines is 'x'; write a whole number"),
         (b'{"do": "list", "select": ["/(/"]}', "list: nothing here is called /(/"),
@@ -119,6 +120,17 @@ def test_wrong_requests(supervise: Supervise, line: bytes, words: str) -> None:
         assert words in answer["error"]
         assert talk.send(do="ping").answer()["ok"]
     assert "internal error" not in supervised.run.err
+
+
+def test_a_word_that_fails_on_us(supervise: Supervise) -> None:
+    """What nobody has foreseen, as a number that is too large for the regular expressions of this Python, is an answer too."""
+    supervised = supervise(worker("web")).ready()
+    with supervised.talk() as talk:
+        answer = talk.send(do="list", select=["/a{99999999999999999999}/"]).answer()
+        assert answer["ok"] is False
+        assert "list: internal error: OverflowError(" in answer["error"]
+        assert talk.send(do="ping").answer()["ok"]
+    supervised.run.wait_err("list: internal error: OverflowError")
 
 
 def test_half_a_request(supervise: Supervise) -> None:
