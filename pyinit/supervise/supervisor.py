@@ -775,6 +775,7 @@ class Supervisor:
             for name, text in self.recent.get(place, logs.Recent()).last(number, stream):
                 client.send(_line(place.worker, name, text))
         if follow:
+            client.follow()
             self.followers.append((client, selected, stream))
 
     def _follow(self, worker: Worker, stream: str, lines: bytes) -> None:
@@ -782,6 +783,7 @@ class Supervisor:
             if wanted in (None, stream) and worker.place in self.fleet.select(selected):
                 for text in logs.texts(lines):
                     client.send(_line(worker, stream, text))
+                client.is_gone = client.is_gone or client.is_behind
                 self._look_after(client)
 
     # --- the end ---

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pyinit.supervise import control
 from support import processes
 from support.supervised import Supervised, Talk, app, worker
 from support.waiting import until
@@ -270,6 +271,15 @@ def test_logs_followed(supervise: Supervise) -> None:
         }
     assert [line["text"] for line in supervised.do("logs", lines=2)["events"]] == ["two", "three"]
     assert supervised.do("logs", lines=2, stream="stderr")["events"] == []
+
+
+def test_answer_that_is_longer_than_our_patience(supervise: Supervise) -> None:
+    """It comes whole: only those that follow are judged by what they have not read."""
+    app_ = app("web", ["sleep", "1000"], environment={f"X{number}": "x" * 100_000 for number in range(12)})
+    supervised = supervise(app_).ready()
+    with supervised.talk() as talk:
+        (found,) = talk.send(do="env").answer()["env"].values()
+    assert sum(map(len, found.values())) > control.PATIENCE
 
 
 def test_follower_that_does_not_read(supervise: Supervise) -> None:
