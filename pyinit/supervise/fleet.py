@@ -733,13 +733,15 @@ class Fleet:
         return self._go(job, now)
 
     def reload(self, client: "Client | None", selectors: "Sequence[str]", now: float, word: str = "reload") -> str:
-        """Replace the workers, one after the other, without a moment in which nobody serves."""
+        """Replace the workers, one after the other, without a moment in which nobody serves.
+
+        That cannot be with an app that is alone. Among others it is restarted; where it is all that a user means, they are told.
+        """
         places = self.select(selectors)
         if error := self._refuse(word, selectors, places):
             return error
-        for place in places:
-            if place.app.is_alone:
-                return f"{word}: of {place.app.spec.name} {ALONE}; restart it"
+        if word == "reload" and all(place.app.is_alone for place in places):
+            return f"{word}: of {places[0].app.spec.name} {ALONE}; restart it"
         return self._go(Reload(self, client, word, places), now)
 
     def renew(self, name: str, word: str, now: float, *, stop_first: bool) -> str:

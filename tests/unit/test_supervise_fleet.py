@@ -450,6 +450,30 @@ def test_new_values_for_an_app_that_is_alone_and_fails() -> None:
     assert set(world.processes) == {new}
 
 
+@pytest.mark.parametrize("word", ["reload", "SIGHUP"])
+def test_reload_of_all_with_an_app_that_is_alone(word: str) -> None:
+    """It is restarted, with a line that says so, and the others are reloaded. By itself a user's reload is refused."""
+    world = World(web(instances=1), alone())
+    web_, api = world.processes
+    world.ready(web_)
+    world.ready(api)
+    world.word(lambda client: world.fleet.reload(client, ["all"], world.now, word))
+    (new,) = set(world.processes) - {web_, api}
+    assert new.spec.name == "web"
+    world.ready(new)
+    world.event(web_, machine.DRAINED)
+    world.end(web_, 15)
+    assert world.said[-1].startswith("api:0 is stopped before its successor starts: there cannot be two")
+    world.end(api, 15)
+    world.ready(next(worker for worker in world.processes if worker.spec.name == "api"))
+    assert world.answers["client 1"] == {"ok": True, "swapped": 2, "cut": 0}
+    world.word(lambda client: world.fleet.reload(client, ["api"], world.now, word))
+    if word == "reload":
+        assert "reload: of api there cannot be two" in world.answers["client 2"]["error"]
+    else:
+        assert "client 2" not in world.answers
+
+
 def test_stop_while_an_app_that_is_alone_is_replaced() -> None:
     """What was stopped only for its successor comes back, what the user stops does not."""
     world = World(alone(), alone("other"))
