@@ -31,8 +31,10 @@ Starts apps and keeps them running: from apps.toml or a file of PM2's, or a sing
 unless --detach is given. Where a supervisor is running already, it is asked to start them too; a name or an id starts what was stopped."""
 
 EPILOG = """\
-exit status in the foreground: the essential app's that has ended, else 0; 1 or 125: it could not start, stderr says why. With --detach, or
-where a supervisor is there already: 0 the apps are ready; 1 they are not, stderr says why. 2 wrong usage."""
+exit status in the foreground: the essential app's that has ended, or when the last app has ended by itself that of the first that failed;
+after a stop 137 if anybody had to be killed, else an essential app's; else 0. 1 or 125: it could not start, stderr says why. With --detach,
+or where a supervisor is there already: 0 the apps are ready; 1 they are not, stderr says why. 2 wrong usage. 130 interrupted while it
+waited: the supervisor goes on."""
 
 USAGE = """\
 pyinitctl start [OPTIONS] [FILE]
@@ -375,10 +377,15 @@ def _detach(options: argparse.Namespace) -> int:
             stderr=log,
             start_new_session=True,
         )
-    while not client.is_there(socket):
-        if child.poll() is not None:
-            raise CommandError(f"start: the supervisor has ended with {child.returncode}: {_last_line(own, begun)}")
-        time.sleep(0.02)
+    try:
+        while not client.is_there(socket):
+            if child.poll() is not None:
+                raise CommandError(f"start: the supervisor has ended with {child.returncode}: {_last_line(own, begun)}")
+            time.sleep(0.02)
+    except KeyboardInterrupt:
+        raise CommandError(
+            "start: interrupted; the supervisor goes on with it: see pyinitctl list, or kill", 130
+        ) from None
     child.returncode = 0  # it is to outlive this process: no warning about that
     supervise.ask_at(socket, "wait", select=["all"])
     print(f"started; output in {options.logs}, control socket {socket}")

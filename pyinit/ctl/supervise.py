@@ -21,7 +21,7 @@ NO_SUPERVISOR = 3
 
 EPILOG = f"""\
 APP is an id, a name, a namespace, all, /regex/ over names, or a file of apps. exit status: 0 done; 1 it could not be done, stderr says why;
-2 wrong usage; {NO_SUPERVISOR} there is no supervisor."""
+2 wrong usage; {NO_SUPERVISOR} there is no supervisor; 130 interrupted: the supervisor goes on with it."""
 
 PLURAL = ("app", {"nargs": "+", "metavar": "APP", "help": "id, name, namespace, all or /regex/"})
 OPTIONAL = ("app", {"nargs": "*", "metavar": "APP", "help": "id, name, namespace, all or /regex/ (default: all)"})

@@ -295,6 +295,20 @@ def test_the_file_s_control_socket_is_one_s_already(detach: tuple[str, ...], ctl
     assert "c:0 did not get ready" in err
 
 
+def test_interrupted_while_it_waits_for_the_supervisor(ctl: Ctl) -> None:
+    """One line and 130, as wherever something is waited for: what it has started goes on. Here that is a pyinit that is very slow."""
+    ctl.write("apps.toml", "[apps.a]\ncommand = ['sleep', '1000']\n")
+    bin_ = ctl.folder / "bin"
+    bin_.mkdir()
+    slow = ctl.write("bin/pyinit", "#!/bin/sh\n: > there\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    run = ctl.run("start", "--detach", PATH=f"{bin_}:{os.environ['PATH']}")
+    until((ctl.folder / "there").exists, 20, "its child")
+    os.kill(run.process.pid, signal.SIGINT)
+    assert run.process.wait(20) == 130
+    assert run.err == "pyinitctl: start: interrupted; the supervisor goes on with it: see pyinitctl list, or kill\n"
+
+
 # --- the words ---
 
 
