@@ -552,9 +552,9 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: not self.is_stopping)
     @rule(
         word=st.sampled_from(
-            ["start", "stop", "restart", "reload", "delete", "wait", "up", "down", "apply", "recycle"]
+            ["start", "stop", "restart", "reload", "delete", "wait", "up", "down", "apply", "recycle", "cron", "watch"]
         ),
-        select=st.sampled_from(["all", "web", "queue", "db", "0", "1"]),
+        select=st.sampled_from(["all", "web", "queue", "db", "api", "0", "1"]),
     )
     def word(self, word: str, select: str) -> None:
         world = self.world
@@ -576,6 +576,10 @@ class AnyOrder(RuleBasedStateMachine):
             for worker in list(mind.workers()):
                 mind.recycle(worker, "too large", now)
             world.carry_out()
+        elif word in ("cron", "watch"):
+            if select in mind.groups:
+                mind.renew(select, word, now, stop_first=word == "watch")
+                world.carry_out()
         else:
             world.word(words[word])
 
