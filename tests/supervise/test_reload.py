@@ -274,6 +274,14 @@ def test_probe_of_an_address_is_not_for_two(supervise: Supervise) -> None:
     ready = {"kind": "tcp", "host": "127.0.0.1", "port": port}
     supervised = supervise(worker("web", code, ready=ready)).ready()
     assert "two cannot both have; restart it" in supervised.ask("reload")["error"]
+    (old,) = supervised.pids()
+    assert supervised.apply(worker("web", code, ready=ready, grace=3))["ok"]
+    (row,) = supervised.rows()
+    assert (row["state"], row["restarts"]) == ("ready", 0)
+    assert row["pid"] != old
+    supervised.run.send("HUP")
+    until(lambda: supervised.pids() not in ([], [row["pid"]]) and supervised.states() == ["ready"], 20, "its successor")
+    supervised.run.wait_err("web:0 is stopped before its successor starts: there cannot be two")
     supervised.do("restart")
 
 
