@@ -81,7 +81,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "startOrReload",
         aliases=["startOrRestart", "startOrGracefulReload", "apply"],
         help="start the apps of a file, or reload those that are running",
-        description="Starts the apps of a file that are not running, and reloads those that are, with the file's new values.",
+        description="Starts the apps of a file that are not running, and reloads those that are, with the file's new values. "
+        "Those that are ready when their address answers (tcp, http) are stopped first.",
         epilog=supervise.EPILOG,
         allow_abbrev=False,
     )

@@ -468,6 +468,10 @@ def test_a_file_in_an_app_s_place(two: Ctl) -> None:
     assert [one["state"] for one in two.jlist()] == ["stopped", "stopped", "ready"]
     two.good("restart", "apps.toml")
     assert {one["state"] for one in two.jlist()} == {"ready"}
+    two.write("other.toml", "[apps.shop]\ncommand = ['sleep', '1000']\nmin_uptime = '50ms'\n")  # as web's namespace
+    two.good("start", "other.toml")
+    two.good("delete", "other.toml")
+    assert [(one["name"], one["state"]) for one in two.jlist()] == [(name, "ready") for name in ("web", "web", "mail")]
     status, _, err = two("reset", "apps.toml")
     assert (status, err) == (
         2,
