@@ -759,8 +759,8 @@ class Supervisor:
         call = Call(self, client, request, selected)
         try:
             error = answer(call)
-        except Exception as wrong:  # noqa: BLE001 - as in `run`; and whoever asked does not wait for ever
-            error = f"{word}: internal error: {wrong!r}; please report it"
+        except Exception as problem:  # noqa: BLE001 - as in `run`: whoever asked is told too, and does not wait for ever
+            error = f"internal error in {word}: {problem!r}; please report it"
             self.report.warn(error)
         if error:
             client.send({"ok": False, "error": error})

@@ -129,9 +129,9 @@ def test_a_word_that_fails_on_us(supervise: Supervise) -> None:
     with supervised.talk() as talk:
         answer = talk.send(do="list", select=["/a{99999999999999999999}/"]).answer()
         assert answer["ok"] is False
-        assert "list: internal error: OverflowError(" in answer["error"]
+        assert "internal error in list: OverflowError(" in answer["error"]
         assert talk.send(do="ping").answer()["ok"]
-    supervised.run.wait_err("list: internal error: OverflowError")
+    supervised.run.wait_err("internal error in list: OverflowError")
 
 
 def test_half_a_request(supervise: Supervise) -> None:
