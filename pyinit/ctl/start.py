@@ -31,8 +31,10 @@ Starts apps and keeps them running: from apps.toml or a file of PM2's, or a sing
 unless --detach is given. Where a supervisor is running already, it is asked to start them too; a name or an id starts what was stopped."""
 
 EPILOG = """\
-exit status in the foreground: the essential app's that has ended, else 0; 1 or 125: it could not start, stderr says why. With --detach, or
-where a supervisor is there already: 0 the apps are ready; 1 they are not, stderr says why. 2 wrong usage."""
+exit status in the foreground: the essential app's that has ended, or when the last app has ended by itself that of the first that failed;
+after a stop 137 if anybody had to be killed, else an essential app's; else 0. 1 or 125: it could not start, stderr says why. With --detach,
+or where a supervisor is there already: 0 the apps are ready; 1 they are not, stderr says why. 2 wrong usage. 130 interrupted while it
+waited: the supervisor goes on."""
 
 USAGE = """\
 pyinitctl start [OPTIONS] [FILE]
@@ -63,8 +65,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("-d", "--detach", action="store_true", help="return when the apps are ready")
     parser.add_argument(
-        "--no-daemon", action="store_true", help=argparse.SUPPRESS
-    )  # PM2's word for what is the default here
+        "--no-daemon", dest="detach", action="store_false", default=False, help=argparse.SUPPRESS
+    )  # PM2's word for what is the default here; the last of the two holds
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema of apps.toml, and end")
     _file_options(parser)
     parser.add_argument(
@@ -79,7 +81,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "startOrReload",
         aliases=["startOrRestart", "startOrGracefulReload", "apply"],
         help="start the apps of a file, or reload those that are running",
-        description="Starts the apps of a file that are not running, and reloads those that are, with the file's new values.",
+        description="Starts the apps of a file that are not running, and reloads those that are, with the file's new values. "
+        "Those that are ready when their address answers (tcp, http) are stopped first.",
         epilog=supervise.EPILOG,
         allow_abbrev=False,
     )
@@ -161,7 +164,7 @@ def act_on_file(options: argparse.Namespace) -> int:
     if options.word in ("restart", "reload"):
         return _apply(options, socket, document)
     names = [app["name"] for app in _spec(options, document, socket)["apps"]]
-    supervise.ask_at(socket, options.word, select=names)
+    supervise.ask_at(socket, options.word, apps=names)
     return 0
 
 
@@ -248,7 +251,7 @@ def _ask(options: argparse.Namespace, socket: Path) -> int:
     first = options.target[0] if options.target else ""
     is_name = first and not source.is_apps_file(first) and not Path(first).exists()
     if is_name and not options.after and not _program(options):
-        environment: dict[str, Any] = {"environment": dict(os.environ)} if options.update_env else {}
+        environment: dict[str, Any] = {"environment": apps.without(os.environ)} if options.update_env else {}
         supervise.ask_at(socket, "start", select=options.target, **environment)
         return 0
     return _apply(options, socket, _document(options))
@@ -310,8 +313,11 @@ def _go_under_pyinit() -> None:
         _execute([*_pyinit(), "-s", "--", *_myself(sys.argv[1:])])
 
 
-def _become_supervisor(options: argparse.Namespace) -> NoReturn:
-    spec = _spec(options, _document(options), _place(options))
+def _become_supervisor(options: argparse.Namespace) -> int:
+    document = _document(options)
+    spec = _spec(options, document, _place(options))
+    if client.is_there(Path(spec["control"])):  # where the file's `control` is
+        return _apply(options, Path(spec["control"]), document)
     _make_folders(spec)
     descriptor = os.memfd_create("pyinit-spec", 0)  # 0: it is to be inherited
     with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
@@ -350,36 +356,47 @@ def _make_folders(spec: Mapping[str, Any]) -> None:
 
 def _detach(options: argparse.Namespace) -> int:
     """Start it in a session of its own, and wait for the apps. Raises CommandError."""
-    socket = _place(options)
+    document = _document(options)
+    socket = Path(
+        _spec(options, document, _place(options))["control"]
+    )  # what is wrong is said here, where somebody reads
+    if client.is_there(socket):  # where the file's `control` is
+        return _apply(options, socket, document)
     options.logs = options.logs or _log_folder()
-    spec = _spec(options, _document(options), socket)  # what is wrong is said here, where somebody reads
-    socket = Path(spec["control"])
     own = options.logs / "supervisor.log"
     try:
         options.logs.mkdir(parents=True, exist_ok=True)
         log = own.open("ab")
     except OSError as error:
         raise CommandError(f"start: {own} cannot be written: {error.strerror}; name a folder with --logs") from None
-    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    words = [word for word in sys.argv[1:at] if word not in ("-d", "--detach")]
-    more = ["--socket", str(socket), "--logs", str(options.logs)]
     begun = log.tell()
     with log:
         child = subprocess.Popen(
-            [*_pyinit(), "-s", "--", *_myself([*words, *more, *sys.argv[at:]])],
+            [*_pyinit(), "-s", "--", *_myself(in_foreground(sys.argv[1:], socket, options.logs))],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    while not client.is_there(socket):
-        if child.poll() is not None:
-            raise CommandError(f"start: the supervisor has ended with {child.returncode}: {_last_line(own, begun)}")
-        time.sleep(0.02)
+    try:
+        while not client.is_there(socket):
+            if child.poll() is not None:
+                raise CommandError(f"start: the supervisor has ended with {child.returncode}: {_last_line(own, begun)}")
+            time.sleep(0.02)
+    except KeyboardInterrupt:
+        raise CommandError(
+            "start: interrupted; the supervisor goes on with it: see pyinitctl list, or kill", 130
+        ) from None
     child.returncode = 0  # it is to outlive this process: no warning about that
     supervise.ask_at(socket, "wait", select=["all"])
     print(f"started; output in {options.logs}, control socket {socket}")
     return 0
+
+
+def in_foreground(words: Sequence[str], socket: Path, logs: Path) -> list[str]:
+    """The words of the detached one: the same, but not to detach once more (also -da says so), with its socket and its folder."""
+    at = words.index("--") if "--" in words else len(words)
+    return [*words[:at], "--no-daemon", "--socket", str(socket), "--logs", str(logs), *words[at:]]
 
 
 def _log_folder() -> Path:

@@ -14,14 +14,14 @@ from typing import Any
 from pyinit.ctl.errors import CommandError
 from pyinit.init import options as init_options
 from pyinit.init import signals
-from pyinit.supervise import client, source
+from pyinit.supervise import apps, client, source
 
 NO_SUPERVISOR = 3
 """Exit status when nobody is there: "the program is not running", as init scripts say (LSB, "Init Script Actions")."""
 
 EPILOG = f"""\
 APP is an id, a name, a namespace, all, /regex/ over names, or a file of apps. exit status: 0 done; 1 it could not be done, stderr says why;
-2 wrong usage; {NO_SUPERVISOR} there is no supervisor."""
+2 wrong usage; {NO_SUPERVISOR} there is no supervisor; 130 interrupted: the supervisor goes on with it."""
 
 PLURAL = ("app", {"nargs": "+", "metavar": "APP", "help": "id, name, namespace, all or /regex/"})
 OPTIONAL = ("app", {"nargs": "*", "metavar": "APP", "help": "id, name, namespace, all or /regex/ (default: all)"})
@@ -124,7 +124,7 @@ def _act(options: argparse.Namespace) -> int:
         from pyinit.ctl import start  # noqa: PLC0415 - which imports this module
 
         return start.act_on_file(options)
-    more: dict[str, Any] = {"environment": dict(os.environ)} if getattr(options, "update_env", False) else {}
+    more: dict[str, Any] = {"environment": apps.without(os.environ)} if getattr(options, "update_env", False) else {}
     ask(options, options.word, select=options.app or ["all"], **more)
     return 0
 

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pyinit.init import options, signals
-from pyinit.supervise import tomltext
+from pyinit.supervise import client, tomltext
 
 VERSION = 1
 """Of the spec."""
@@ -416,7 +416,7 @@ READY = Kind(
 
 # fmt: off
 TOP = (
-    Key("control", TEXT, None, "the path of the control socket; without it the first of `$PYINITCTL_SOCKET`, "
+    Key("control", TEXT, None, "the path of the control socket, at most 107 bytes; without it the first of `$PYINITCTL_SOCKET`, "
         "`control.sock` in `$XDG_RUNTIME_DIR/pyinit`, `/run/pyinit` and `/tmp/pyinit-UID` that can be used"),
     Key("stop_budget", DURATION, None, "how long the whole stop may take; without it what pyinit says (`PYINIT_STOP_BUDGET`)"),
     Key("log_form", _choice("text", "json"), "text", "the form of lines on the container's stdout"),
@@ -461,8 +461,9 @@ KEYS = (
         "each further one is longer"),
     Key("backoff_max", LIMITED, "15s", "the longest pause; `0` for none"),
     Key("memory_limit", SIZE, None, 'above this it is reloaded, before the kernel kills it: `"300M"`'),
-    Key("cron", TIMES, None, 'when it is reloaded, as in crontab: `"0 4 * * *"`'),
-    Key("watch", TEXTS, [], "files and folders whose change restarts it (for development)"),
+    Key("cron", TIMES, None, 'when it is reloaded, as in crontab: `"0 4 * * *"`. What has ended by itself starts again then; '
+        "what somebody has stopped does not"),
+    Key("watch", TEXTS, [], "files and folders whose change restarts it (for development), unless somebody has stopped it"),
     Key("watch_ignore", TEXTS, [], 'what of these does not count, as patterns: `["*.log"]`. Hidden files and node_modules never do'),
     Key("essential", FLAG, False, "its end ends the container, with its exit status"),
     Key("autostart", FLAG, True, "`false`: it waits for `pyinitctl start NAME`"),
@@ -671,11 +672,24 @@ def spec(document: Document, start: Start) -> dict[str, Any]:
                 start.warn(f"{name} is to start after {other}, which --only leaves out: it does not wait")
     return {
         "version": VERSION,
-        "control": top["control"] or start.control,
+        "control": _control(top["control"], document) or start.control,
         "stop_budget": top["stop_budget"] if "stop_budget" in document.values else _budget(start.environ),
         "log_form": top["log_form"],
         "apps": [_app(name, app, document, start, chosen) for name, app in chosen.items()],
     }
+
+
+def _control(given: str | None, document: Document) -> str | None:
+    """From the file's folder on, as all its paths. Raises AppsError."""
+    if given is None:
+        return None
+    path = str(document.folder / given)
+    if len(os.fsencode(path)) > client.LONGEST:
+        where = document.where(("control",))
+        raise AppsError(
+            f"{where}: control: '{options.show(path)}' is longer than the {client.LONGEST} bytes of a socket's path; name a shorter one"
+        )
+    return path
 
 
 def _budget(environ: Mapping[str, str]) -> float | None:
@@ -760,13 +774,17 @@ def _logs(
     return {**files, **found}
 
 
-def _environment(app: Mapping[str, Any], account: pwd.struct_passwd | None, start: Start) -> dict[str, str]:
-    left_out = (*OWN_VARIABLES, *app["environment_without"])
-    found = {
+def without(environ: Mapping[str, str], patterns: Sequence[str] = OWN_VARIABLES) -> dict[str, str]:
+    """An environment without the variables that match one of these patterns."""
+    return {
         name: value
-        for name, value in start.environ.items()
-        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in left_out)
+        for name, value in environ.items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
     }
+
+
+def _environment(app: Mapping[str, Any], account: pwd.struct_passwd | None, start: Start) -> dict[str, str]:
+    found = without(start.environ, (*OWN_VARIABLES, *app["environment_without"]))
     if account is not None:
         found["HOME"] = account.pw_dir
     return {**found, **app["environment"], **app["environments"].get(start.environment, {})}

@@ -62,7 +62,7 @@ def find(environ: Mapping[str, str]) -> Path:
     places = candidates(environ, uid)
     if VARIABLE in environ:
         return places[0]
-    doubts = {path: trouble(path.parent, uid) for path in places if path.is_socket()}
+    doubts = {path: trouble(path.parent, uid) for path in places if _is_socket(path)}
     for path, doubt in doubts.items():
         if not doubt:
             return path
@@ -73,6 +73,14 @@ def find(environ: Mapping[str, str]) -> Path:
     raise NoSupervisorError(
         f"there is no supervisor of yours: not trusted are {reasons}; name its socket with --socket"
     )
+
+
+def _is_socket(path: Path) -> bool:
+    """Whether one is there for this user: what lies in a folder that is closed to it does not."""
+    try:
+        return stat.S_ISSOCK(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def make_place(environ: Mapping[str, str]) -> Path:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LONGEST = 16 << 20
 """Bytes of one request: a spec of a hundred apps with their environments is one."""
 PATIENCE = 1 << 20
-"""Bytes kept for a client that does not read; then it is left alone."""
+"""Bytes kept for a client that follows and does not read; then it is left alone. Other answers are as long as they are."""
 
 
 def listen(path: str) -> socket.socket:
@@ -41,6 +41,7 @@ class Client:
         self.requests: Final[list[Any]] = []
         """What has come whole and is not answered: one that does not read its answers gets no more."""
         self.outgoing = b""
+        self.patience = PATIENCE
         self.is_gone = False
 
     def refusal(self) -> str:
@@ -75,8 +76,15 @@ class Client:
         """A line to the client, kept where it does not read now."""
         self.outgoing += json.dumps(what, separators=(",", ":")).encode() + b"\n"
         self.flush()
-        if len(self.outgoing) > PATIENCE:
-            self.is_gone = True
+
+    def follow(self) -> None:
+        """From now on it is told what happens: what it has still to read from before does not count against it."""
+        self.patience = len(self.outgoing) + PATIENCE
+
+    @property
+    def is_behind(self) -> bool:
+        """It follows, and does not read what it is told."""
+        return len(self.outgoing) > self.patience
 
     def flush(self) -> None:
         """Send what can be sent now."""

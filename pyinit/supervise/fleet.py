@@ -4,13 +4,13 @@ The hands tell what has happened (`happened`, `tick`, `command`, `shut_down`), e
 `actions`. A word that takes time is a `Job`: after each event every job looks whether it is done, and answers whoever asked.
 
 A **place** is one number among an app's instances; its worker may be replaced by a reload, and then there are two for a while:
-the one that is coming, and the one that holds the place until the other is ready.
+the one that is coming, and the one that holds the place until the other is ready. Where there cannot be two, a reload restarts.
 """
 
 from pyinit.init import signals
 from pyinit.supervise import machine
 from pyinit.supervise.machine import Life
-from pyinit.supervise.spec import ALIVE, FOREVER, LISTENING, SpecError, check_names
+from pyinit.supervise.spec import ALIVE, FOREVER, HTTP, LISTENING, TCP, SpecError, check_names
 
 TYPE_CHECKING = False  # of typing, without importing it
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ CHANGED = "changed"
 """(CHANGED, spec): nobody runs with the app's old values any more."""
 EXIT = "exit"
 """(EXIT, status)."""
+
+ALONE = "there cannot be two: it is ready when its address answers (tcp, http), which two cannot both have"
 
 RESERVE = 1.0
 """Seconds of the shutdown budget, at most a tenth of it, that nobody is promised: killing and reaping take some."""
@@ -108,12 +110,33 @@ class Group:
         return [place.worker for place in self.places]
 
     @property
+    def is_stopped(self) -> bool:
+        """Somebody has stopped it, or it was never to start by itself."""
+        return all(worker.life.phase == machine.STOPPED for worker in self.workers)
+
+    @property
+    def comes_back(self) -> bool:
+        """It has ended by itself, and cron starts it again."""
+        return self.spec.cron is not None and any(w.life.phase == machine.EXITED for w in self.workers)
+
+    @property
+    def is_alone(self) -> bool:
+        """It is ready when its address answers, and while an old worker is there, that one answers."""
+        return self.spec.ready["kind"] in (TCP, HTTP)
+
+    @property
     def is_ready(self) -> bool:
         """Those that start after it may: each worker is ready, or has done its work and ended well."""
         return all(
             w.life.phase == machine.READY or (w.life.phase == machine.EXITED and w.life.status == 0)
             for w in self.workers
         )
+
+
+class Exactly(str):
+    """A selector that is an app's name and nothing else: no id, no namespace, no word."""
+
+    __slots__ = ()
 
 
 def instances(wanted: "int | str", cpus: int) -> int:
@@ -274,26 +297,38 @@ class Departure(Job):
 class Reload(Job):
     """Replace workers, `surge` at a time: start the new one, and only when it is ready tell the old one to leave.
 
-    A new one that does not get ready ends the job: it is stopped, and the old one stays.
+    A new one that does not get ready ends the job: it is stopped, and the old one stays. Of an app that cannot be there twice
+    (`is_alone`) the old one is stopped first, and the new one has the place, come what may.
     """
 
     def __init__(self, fleet: "Fleet", client: "Client | None", word: str, places: "Sequence[Place]") -> None:
         super().__init__(fleet, client, word)
         self.queue: Final = list(places)
         self.coming: Final[list[Place]] = []
+        self.emptying: Final[list[Place]] = []
+        """Whose worker stops before there is a new one."""
+        self.filled: Final[list[Place]] = []
+        """Whose new worker has the place, and is not ready yet."""
         self.going: Final[list[Worker]] = []
         self.swapped = 0
         self.connections_cut = 0
         self.failed = ""
 
     def concerns(self, group: Group) -> bool:
-        return any(place.app is group for place in (*self.queue, *self.coming)) or any(
-            w.app is group for w in self.going
-        )
+        return group in self._moving() or any(place.app is group for place in self.queue)
+
+    def _moving(self) -> "list[Group]":
+        """The app of each that is on its way in or out."""
+        return [place.app for place in (*self.coming, *self.emptying, *self.filled)] + [w.app for w in self.going]
 
     def look(self, now: float) -> None:
         for worker in [worker for worker in self.going if worker.is_over]:
             self.going.remove(worker)
+        for place in [place for place in self.emptying if place.worker.is_over]:
+            self.emptying.remove(place)
+            self._fill(place, now)
+        for place in list(self.filled):
+            self._look_at_filled(place)
         for place in list(self.coming):
             new = place.coming
             if new is None:
@@ -306,24 +341,43 @@ class Reload(Job):
                 break  # nobody is coming any more
         while self.queue and not self.failed:
             place = self.queue[0]
-            busy = sum(1 for other in self.coming if other.app is place.app) + sum(
-                1 for w in self.going if w.app is place.app
-            )
-            others = any(other.app is not place.app for other in self.coming) or any(
-                w.app is not place.app for w in self.going
-            )
-            if busy >= max(place.app.spec.surge, 1) or others:
+            moving = self._moving()
+            if moving.count(place.app) >= max(place.app.spec.surge, 1) or any(app is not place.app for app in moving):
                 break
             self.queue.pop(0)
-            self.coming.append(place)
-            self.fleet.bring(place, now)
-        if not (self.queue or self.coming or self.going):
+            if not place.app.is_alone:
+                self.coming.append(place)
+                self.fleet.bring(place, now)
+            elif place.worker.is_over:
+                self._fill(place, now)
+            else:
+                self.emptying.append(place)
+                self.fleet.empty(place, now)
+        if not (self.queue or self._moving()):
             self.finish(self.failed, swapped=self.swapped, cut=self.connections_cut)
 
     def cut(self, worker: Worker, count: int) -> None:
         if worker in self.going:
             self.connections_cut += count
             self.tell("cut", worker, f"{worker.label} had {count} connections open when its drain was over")
+
+    def _fill(self, place: Place, now: float) -> None:
+        self.filled.append(place)
+        self.fleet.fill(place, now)
+
+    def _look_at_filled(self, place: Place) -> None:
+        new = place.worker
+        if new.life.phase == machine.STARTING and new.spawns == 1:
+            return
+        self.filled.remove(place)
+        if new.life.phase == machine.READY and new.spawns == 1:
+            self.swapped += 1
+            self.tell("swapped", new, f"{new.label} is ready, its predecessor was stopped before")
+            return
+        self.failed = (
+            self.failed or f"{new.label} did not get ready: {failure(new)}; its predecessor was stopped before"
+        )
+        self.queue.clear()
 
     def _swap(self, place: Place, new: Worker, now: float) -> None:
         old, place.worker, place.coming = place.worker, new, None
@@ -356,6 +410,10 @@ class Reload(Job):
 
     def cancel(self, now: float, why: str) -> None:
         self._give_up(now)
+        for place in self.emptying:
+            self.fleet.start_after_all(place, now)
+        self.emptying.clear()
+        self.filled.clear()
         self.going.clear()
         super().cancel(now, why)
 
@@ -429,7 +487,8 @@ class Fleet:
     def _worker(self, place: Place) -> Worker:
         group = place.app
         kind = group.spec.ready["kind"]
-        return Worker(place, group.spec, Life(by_time=kind == ALIVE or (kind == LISTENING and group.never_listened)))
+        is_silent = group.never_listened and not group.listened  # it may just have been slow
+        return Worker(place, group.spec, Life(by_time=kind == ALIVE or (kind == LISTENING and is_silent)))
 
     def bring(self, place: Place, now: float) -> None:
         """Start the one that is to take a place."""
@@ -437,6 +496,22 @@ class Fleet:
         new.life = new.life.but(restarts=place.worker.life.restarts)
         self._step(new, (machine.START,), now)
         self._step(new, (machine.LAST,), now)  # until it has the place, it has one try
+
+    def empty(self, place: Place, now: float) -> None:
+        """Stop a place's worker: of its app there cannot be two."""
+        worker = place.worker
+        self.actions.append((SAY, "alone", f"{worker.label} is stopped before its successor starts: {ALONE}", worker))
+        self._step(worker, (machine.STOP, worker.spec.grace), now)
+
+    def start_after_all(self, place: Place, now: float) -> None:
+        """It was stopped for a successor that does not come."""
+        self._step(place.worker, (machine.START,), now)
+
+    def fill(self, place: Place, now: float) -> None:
+        """A new worker in the place of one that is over."""
+        restarts, place.worker = place.worker.life.restarts, self._worker(place)
+        place.worker.life = place.worker.life.but(restarts=restarts)
+        self._step(place.worker, (machine.START,), now)
 
     def dismiss(self, worker: Worker, now: float) -> None:
         """It has no place any more: it is to drain and to stop."""
@@ -628,11 +703,14 @@ class Fleet:
         places = self.select(selectors)
         if error := self._refuse("restart", selectors, places):
             return error
-        job = Arrival(self, client, "restart", [place.worker for place in places], anew=True)
+        return self._go(self._again(client, "restart", places, now), now)
+
+    def _again(self, client: "Client | None", word: str, places: "Sequence[Place]", now: float) -> Job:
+        job = Arrival(self, client, word, [place.worker for place in places], anew=True)
         for place in places:
             place.app.held = False
             self._step(place.worker, (machine.AGAIN, place.worker.spec.grace), now)
-        return self._go(job, now)
+        return job
 
     def stop(self, client: "Client | None", selectors: "Sequence[str]", now: float, *, forget: bool = False) -> str:
         """Stop, whatever else is going on; with `forget`, the places are gone afterwards."""
@@ -655,18 +733,29 @@ class Fleet:
         return self._go(job, now)
 
     def reload(self, client: "Client | None", selectors: "Sequence[str]", now: float, word: str = "reload") -> str:
-        """Replace the workers, one after the other, without a moment in which nobody serves."""
+        """Replace the workers, one after the other, without a moment in which nobody serves.
+
+        That cannot be with an app that is alone. Among others it is restarted; where it is all that a user means, they are told.
+        """
         places = self.select(selectors)
         if error := self._refuse(word, selectors, places):
             return error
-        for place in places:
-            if place.app.spec.ready["kind"] in ("tcp", "http"):
-                kind = place.app.spec.ready["kind"]
-                name = place.app.spec.name
-                return (
-                    f"{word}: {name} is ready when its address answers ({kind}), which two cannot both have; restart it"
-                )
+        if word == "reload" and all(place.app.is_alone for place in places):
+            return f"{word}: of {places[0].app.spec.name} {ALONE}; restart it"
         return self._go(Reload(self, client, word, places), now)
+
+    def renew(self, name: str, word: str, now: float, *, stop_first: bool) -> str:
+        """Replace an app's workers for a reason of its own file's (cron, watch); stop them first, or where there is nobody to keep.
+
+        What somebody has stopped stays so; what has ended by itself starts again.
+        """
+        places = [place for place in self.groups[name].places if place.worker.life.phase != machine.STOPPED]
+        if error := self._refuse(word, [name], places):
+            return error
+        again = [place for place in places if stop_first or place.worker.is_over]
+        if rest := [place for place in places if place not in again]:
+            self.jobs.append(Reload(self, None, word, rest))
+        return self._go(self._again(None, word, again, now), now)
 
     def resize(self, cpus: int, now: float) -> None:
         """The CPUs were counted again: where an app's instances are a matter of them, as many as that means now."""
@@ -686,8 +775,7 @@ class Fleet:
         if self.closing is not None or worker.place.worker is not worker or self._busy("", worker.app):
             return
         self.actions.append((SAY, "recycle", why, worker))
-        if self.reload(None, [str(worker.id)], now, "recycle"):
-            self._step(worker, (machine.AGAIN, worker.spec.grace), now)
+        self._go(Reload(self, None, "recycle", [worker.place]), now)
 
     def cut(self, worker: Worker, count: int) -> None:
         """A worker is stopped with connections open: the report and the reload say so."""
@@ -712,7 +800,9 @@ class Fleet:
             return f"scale: that is {len(groups)} apps; name one"
         (group,) = groups
         digits = to.lstrip("+-")
-        if to != "max" and not (to and digits.isdigit() and len(digits) < 5 and len(to) - len(digits) <= 1):
+        if to != "max" and not (
+            to and digits.isascii() and digits.isdigit() and len(digits) < 5 and len(to) - len(digits) <= 1
+        ):
             return f"scale: {to!r} is no number of instances; write 4, +1, -1 or max"
         before = len(group.places) if to[0] in "+-" else 0
         number = instances(to, self.cpus) if to == "max" else before + int(to)
@@ -792,20 +882,22 @@ class Fleet:
     # --- the end ---
 
     def _end_by_itself(self, now: float) -> None:
-        """An essential app that is over ends everything; so does the end of the last app, when nobody has stopped it."""
-        if self.jobs:
-            return
+        """An essential app that is over ends everything; so does the end of the last app, when nobody has stopped it, nor cron starts it.
+
+        Not while a job concerns it, which may bring it back.
+        """
         ended = [
             group
             for group in self.groups.values()
             if all(w.life.phase in (machine.EXITED, machine.ERRORED) for w in group.workers)
+            and not any(job.concerns(group) for job in self.jobs)
         ]
         essential = [group for group in ended if group.spec.essential]
         if essential:
             group = essential[0]
             self.status = _status_of(group)
             self.why = f"{group.spec.name} is essential and has ended ({failure(group.workers[0])})"
-        elif ended and len(ended) == len(self.groups):
+        elif ended and len(ended) == len(self.groups) and not any(group.comes_back for group in ended):
             self.status = next((status for group in ended if (status := _status_of(group))), 0)
             ends = ", ".join(f"{group.spec.name}: {failure(group.workers[0])}" for group in ended)
             self.why = f"every app has ended ({ends})"
@@ -824,7 +916,10 @@ class Fleet:
         deep = depths(group.spec for group in self.groups.values())
         levels: dict[int, list[Worker]] = {}
         for worker in self.workers():
-            levels.setdefault(deep.get(worker.spec.name, 0), []).append(worker)
+            if worker.life.phase == machine.WAITING:
+                worker.killed = False  # that was an earlier end, and so is the end of those that are over
+            if not worker.is_over:
+                levels.setdefault(deep.get(worker.spec.name, 0), []).append(worker)
         for job in self.jobs:
             if job.client is not None:
                 job.finish(f"{job.word} was given up: the supervisor is stopping: {self.why}")
@@ -854,13 +949,16 @@ class Fleet:
                 self._stop_level(now)
         if (not self.closing or now >= self.closed_at) and not self.is_done:
             self.is_done = True
+            for level in self.closing:  # the budget is over
+                self._collect(level)
             self.actions.append((EXIT, self.status or 0))
 
     def _collect(self, level: "list[Worker]") -> None:
         """What the ends of a shutdown mean for the exit status, where no app's own end decided it."""
         for worker in level:
-            if not self.status and (worker.killed or worker.spec.essential):
-                self.status = 128 + signals.KILL if worker.killed else signals.exit_code(max(worker.life.status, 0))
+            killed = worker.killed or not worker.is_over  # whoever is left does not outlive us
+            if not self.status and (killed or worker.spec.essential):
+                self.status = 128 + signals.KILL if killed else signals.exit_code(max(worker.life.status, 0))
 
 
 class Change:
@@ -941,6 +1039,8 @@ def _status_of(group: Group) -> int:
 
 def _means(selector: str, place: Place) -> bool:
     spec = place.app.spec
+    if isinstance(selector, Exactly):
+        return selector == spec.name
     if selector in ("all", spec.name, spec.namespace, str(place.id)):
         return True
     if len(selector) > 2 and selector.startswith("/") and selector.endswith("/"):

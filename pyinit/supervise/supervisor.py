@@ -667,10 +667,13 @@ class Supervisor:
                 continue
             now = watch.look(group.spec.watch, group.spec.watch_ignore)
             before = self.watched.setdefault(name, now)
-            if now != before:
+            if now != before and group.is_stopped:
                 self.watched[name] = now
+            elif now != before and not self.fleet.renew(name, "watch", time.monotonic(), stop_first=True):
+                self.watched[name] = (
+                    now  # refused while something else goes on with it, the change is seen again at the next look
+                )
                 self.report.say(1, "watch", f"files of {name} have changed: restarting it", app=name)
-                self._by_itself(self.fleet.restart(None, [name], time.monotonic()))
         self._arm_looks()
 
     def _arm_cron(self, name: str, text: str) -> None:
@@ -685,12 +688,13 @@ class Supervisor:
             self.timers[f"cron {name}"] = (time.monotonic() + wait, lambda: self._cron(name, text, is_due=is_due))
 
     def _cron(self, name: str, text: str, *, is_due: bool) -> None:
+        group = self.fleet.groups.get(name)
+        if group is None:
+            return  # deleted meanwhile
         self._arm_cron(name, text)
-        if is_due:
+        if is_due and not group.is_stopped:
             self.report.say(1, "cron", f"{name} is due ({text}): its workers are replaced", app=name)
-            now = time.monotonic()
-            if self.fleet.reload(None, [name], now, "cron"):  # what cannot be there twice is stopped first
-                self._by_itself(self.fleet.restart(None, [name], now))
+            self._by_itself(self.fleet.renew(name, "cron", time.monotonic(), stop_first=False))
 
     def _by_itself(self, error: str) -> None:
         if error:
@@ -740,17 +744,24 @@ class Supervisor:
         if isinstance(request, str):
             client.send({"ok": False, "error": request})
             return
-        word, selected = request.get("do"), request.get("select", ["all"])
+        word, key = request.get("do"), "apps" if "apps" in request else "select"
+        selected = request.get(key, ["all"])
         if not isinstance(selected, list) or not all(isinstance(one, str) for one in selected):
-            client.send({"ok": False, "error": "select is no list of texts"})
+            client.send({"ok": False, "error": f"{key} is no list of texts"})
             return
+        if key == "apps":
+            selected = [fleet.Exactly(name) for name in selected]
         answer = WORDS.get(word) if isinstance(word, str) else None
         if answer is None:
             client.send({"ok": False, "error": f"unknown word {word!r}; there are {', '.join(sorted(WORDS))}"})
             return
         self.fleet.cpus = cgroup.cpus()
         call = Call(self, client, request, selected)
-        error = answer(call)
+        try:
+            error = answer(call)
+        except Exception as problem:  # noqa: BLE001 - as in `run`: whoever asked is told too, and does not wait for ever
+            error = f"internal error in {word}: {problem!r}; please report it"
+            self.report.warn(error)
         if error:
             client.send({"ok": False, "error": error})
         elif word in JOBS and call.patient is None:
@@ -764,6 +775,7 @@ class Supervisor:
             for name, text in self.recent.get(place, logs.Recent()).last(number, stream):
                 client.send(_line(place.worker, name, text))
         if follow:
+            client.follow()
             self.followers.append((client, selected, stream))
 
     def _follow(self, worker: Worker, stream: str, lines: bytes) -> None:
@@ -771,6 +783,7 @@ class Supervisor:
             if wanted in (None, stream) and worker.place in self.fleet.select(selected):
                 for text in logs.texts(lines):
                     client.send(_line(worker, stream, text))
+                client.is_gone = client.is_gone or client.is_behind
                 self._look_after(client)
 
     # --- the end ---

@@ -94,22 +94,25 @@ def describe(call: "Call") -> str:
     return ""
 
 
-def update_environment(call: "Call") -> str:
-    """`--update-env`: variables that the selected apps get from their next process on."""
-    more = call.request.get("environment")
-    if more is None:
-        return ""
-    if not isinstance(more, dict) or not all(isinstance(value, str) for value in more.values()):
-        return "environment is no object of texts"
-    for group in {place.app: None for place in call.supervisor.fleet.select(call.selected)}:
-        group.spec.environment.update(more)
-    return ""
+def with_environment(call: "Call", do: "Callable[..., str]") -> str:
+    """A word with `--update-env`: variables that the selected apps get from their next process on, if the word is not refused."""
+    more = call.request.get("environment", {})
+    if not isinstance(more, dict) or not all(_is_variable(*item) for item in more.items()):
+        return "environment is no object of texts that a process could be given"
+    error = do(call.patient, call.selected, time.monotonic())
+    if not error:
+        for group in {place.app: None for place in call.supervisor.fleet.select(call.selected)}:
+            theirs = group.spec.uid is not None  # then HOME is that user's
+            group.spec.environment.update({n: text for n, text in more.items() if not (theirs and n == "HOME")})
+    return error
+
+
+def _is_variable(name: str, value: object) -> bool:
+    return isinstance(value, str) and name != "" and "=" not in name and "\0" not in name + value
 
 
 def start(call: "Call") -> str:
-    if error := update_environment(call):
-        return error
-    return call.supervisor.fleet.start(call.patient, call.selected, time.monotonic())
+    return with_environment(call, call.supervisor.fleet.start)
 
 
 def wait(call: "Call") -> str:
@@ -125,15 +128,11 @@ def delete(call: "Call") -> str:
 
 
 def restart(call: "Call") -> str:
-    if error := update_environment(call):
-        return error
-    return call.supervisor.fleet.restart(call.patient, call.selected, time.monotonic())
+    return with_environment(call, call.supervisor.fleet.restart)
 
 
 def reload(call: "Call") -> str:
-    if error := update_environment(call):
-        return error
-    return call.supervisor.fleet.reload(call.patient, call.selected, time.monotonic())
+    return with_environment(call, call.supervisor.fleet.reload)
 
 
 def scale(call: "Call") -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pyinit.supervise import control
 from support import processes
 from support.supervised import Supervised, Talk, app, worker
 from support.waiting import until
@@ -37,6 +38,13 @@ def test_socket_of_a_supervisor_that_was_killed_is_replaced(supervise: Supervise
     third = supervise(worker("web"), keys={"control": str(first.control)})
     third.control = first.control
     until(lambda: third.do("ping")["pid"] == third.run.pid, 10, "the third")
+
+
+def test_a_path_that_is_too_long(supervise: Supervise) -> None:
+    """The error of it has no number, and is said all the same."""
+    supervised = supervise(worker("web"), keys={"control": "/tmp/" + "x" * 120})
+    assert supervised.run.wait() == 125
+    supervised.run.wait_err("cannot listen on the control socket: AF_UNIX path too long")
 
 
 def test_another_user_is_refused(supervise: Supervise) -> None:
@@ -95,6 +103,7 @@ def test_client_that_says_nothing(supervise: Supervise) -> None:
         (b'{"do": "list", "select": ["nobody"]}', "list: nothing here is called nobody; `list` shows what there is"),
         (b'{"do": "reload", "select": []}', "reload: nothing here is called nothing"),
         (b'{"do": "signal", "signal": "HELLO"}', "signal: 'HELLO' is no signal; write SIGUSR2, USR2 or 12"),
+        (b'{"do": "scale", "to": "\xc2\xb2"}', "is no number of instances; write 4, +1, -1 or max"),
         (b'{"do": "apply", "spec": 5}', "apply: the spec's version is None"),
         (b'{"do": "logs", "lines": "x"}', "logs: lines is 'x'; write a whole number"),
         (b'{"do": "list", "select": ["/(/"]}', "list: nothing here is called /(/"),
@@ -112,6 +121,17 @@ def test_wrong_requests(supervise: Supervise, line: bytes, words: str) -> None:
         assert words in answer["error"]
         assert talk.send(do="ping").answer()["ok"]
     assert "internal error" not in supervised.run.err
+
+
+def test_a_word_that_fails_on_us(supervise: Supervise) -> None:
+    """What nobody has foreseen, as a number that is too large for the regular expressions of this Python, is an answer too."""
+    supervised = supervise(worker("web")).ready()
+    with supervised.talk() as talk:
+        answer = talk.send(do="list", select=["/a{99999999999999999999}/"]).answer()
+        assert answer["ok"] is False
+        assert "internal error in list: OverflowError(" in answer["error"]
+        assert talk.send(do="ping").answer()["ok"]
+    supervised.run.wait_err("internal error in list: OverflowError")
 
 
 def test_half_a_request(supervise: Supervise) -> None:
@@ -140,6 +160,12 @@ def test_selectors(supervise: Supervise) -> None:
     assert ids("jobs") == [2, 3]
     assert ids("/^w/") == [0, 1, 2]
     assert ids("0", "db") == [0, 3]
+    assert (
+        supervised.ask("list", apps=["jobs"])["error"]
+        == "list: nothing here is called jobs; `list` shows what there is"
+    )
+    assert [row["id"] for row in supervised.do("list", apps=["db"])["workers"]] == [3]
+    assert supervised.ask("stop", apps="db")["error"] == "apps is no list of texts"
 
 
 def test_words_that_answer_at_once(supervise: Supervise) -> None:
@@ -158,6 +184,38 @@ def test_words_that_answer_at_once(supervise: Supervise) -> None:
     assert supervised.rows()[0]["restarts"] == 0
     assert supervised.do("stop", wait=False)["events"] == []
     until(lambda: supervised.states() == ["stopped"], 10, "the stop")
+
+
+def test_environment_of_a_word_that_is_refused(supervise: Supervise) -> None:
+    """It changes nothing; nor do variables that no process could be given."""
+    first = worker("web", "if 'GO' in os.environ: signal.pause()\nforever()")
+    supervised = supervise(first).ready()
+    with supervised.talk() as talk:
+        process = supervised.pids()[0]
+        talk.send(do="restart", environment={"GO": "1"})
+        until(lambda: supervised.pids() not in ([], [process]), 10, "the new one, which does not get ready")
+        refused = supervised.ask("restart", environment={"COLOUR": "red"})
+        assert "restart of web is still going on" in refused["error"]
+    supervised.do("stop")
+    for wrong in ({"A": 1}, {"": "x"}, {"A=B": "x"}, {"A": "\0"}, ["A"], "A"):
+        assert supervised.ask("start", environment=wrong)["error"].startswith("environment is no object of texts")
+    supervised.do("start", wait=False)
+    until(supervised.pids, 10, "the process")
+    (found,) = supervised.do("env")["env"].values()
+    assert found["GO"] == "1"
+    assert not {"COLOUR", "A"} & set(found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start somebody else")
+def test_home_stays_its_user_s(supervise: Supervise) -> None:
+    """The caller's HOME is nothing to an app with `user`."""
+    supervised = supervise(
+        app("web", ["sleep", "1000"], uid=65534, environment={"PATH": os.environ["PATH"], "HOME": "/theirs"})
+    )
+    supervised.ready()
+    supervised.do("restart", environment={"HOME": "/root", "COLOUR": "red"})
+    (found,) = supervised.do("env")["env"].values()
+    assert (found["HOME"], found["COLOUR"]) == ("/theirs", "red")
 
 
 def test_delete(supervise: Supervise) -> None:
@@ -213,6 +271,15 @@ def test_logs_followed(supervise: Supervise) -> None:
         }
     assert [line["text"] for line in supervised.do("logs", lines=2)["events"]] == ["two", "three"]
     assert supervised.do("logs", lines=2, stream="stderr")["events"] == []
+
+
+def test_answer_that_is_longer_than_our_patience(supervise: Supervise) -> None:
+    """It comes whole: only those that follow are judged by what they have not read."""
+    app_ = app("web", ["sleep", "1000"], environment={f"X{number}": "x" * 100_000 for number in range(12)})
+    supervised = supervise(app_).ready()
+    with supervised.talk() as talk:
+        (found,) = talk.send(do="env").answer()["env"].values()
+    assert sum(map(len, found.values())) > control.PATIENCE
 
 
 def test_follower_that_does_not_read(supervise: Supervise) -> None:

@@ -198,6 +198,12 @@ def test_workers_have_the_dispositions_that_were_given(two: Ctl) -> None:
     [
         (["start"], None, 1, "pyinitctl: there is no file of apps in "),
         (["start"], "[apps.a]\ncomand = 'x'\n", 1, "apps.toml, line 2: a: there is no key 'comand'; write command"),
+        (
+            ["start"],
+            f"control = '{'x' * 120}'\n[apps.a]\ncommand = 'x'\n",
+            1,
+            "is longer than the 107 bytes of a socket's path; name a shorter one",
+        ),
         (["start", "none.toml"], None, 1, "pyinitctl: there is no file none.toml; correct its name"),
         (["start", "--only", "b"], "[apps.a]\ncommand = 'x'\n", 1, "--only b: there is no such app; there are a"),
         (
@@ -271,6 +277,38 @@ def test_detach_of_an_app_that_does_not_get_ready(ctl: Ctl) -> None:
     until(lambda: ctl("ping")[0] == 3, 20, "the end of a supervisor that has nothing left to run")
 
 
+@pytest.mark.parametrize("detach", [(), ("--detach",)])
+def test_the_file_s_control_socket_is_one_s_already(detach: tuple[str, ...], ctl: Ctl) -> None:
+    """Then that supervisor is asked, as at any other place: new apps are started, and 0 means that they are ready."""
+    path = ctl.runtime / "mine"
+    one = "[apps.{}]\ncommand = ['sleep', '1000']\nmin_uptime = '50ms'\n"
+    ctl.write("apps.toml", f"control = '{path}'\n{one.format('a')}")
+    ctl.run("start")
+    until(lambda: ctl("ping", "--socket", str(path))[0] == 0, 20, "an answer")
+    ctl.write("apps.toml", f"control = '{path}'\n{one.format('b')}")
+    ctl.good("start", *detach)
+    found = {row["name"]: row["state"] for row in json.loads(ctl.good("jlist", "--socket", str(path)))}
+    assert found == {"a": "ready", "b": "ready"}
+    ctl.write("apps.toml", f"control = '{path}'\n[apps.c]\ncommand = ['/none']\n")
+    status, out, err = ctl("start", *detach)
+    assert (status, "started" in out) == (1, False)
+    assert "c:0 did not get ready" in err
+
+
+def test_interrupted_while_it_waits_for_the_supervisor(ctl: Ctl) -> None:
+    """One line and 130, as wherever something is waited for: what it has started goes on. Here that is a pyinit that is very slow."""
+    ctl.write("apps.toml", "[apps.a]\ncommand = ['sleep', '1000']\n")
+    bin_ = ctl.folder / "bin"
+    bin_.mkdir()
+    slow = ctl.write("bin/pyinit", "#!/bin/sh\n: > there\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    run = ctl.run("start", "--detach", PATH=f"{bin_}:{os.environ['PATH']}")
+    until((ctl.folder / "there").exists, 20, "its child")
+    os.kill(run.process.pid, signal.SIGINT)
+    assert run.process.wait(20) == 130
+    assert run.err == "pyinitctl: start: interrupted; the supervisor goes on with it: see pyinitctl list, or kill\n"
+
+
 # --- the words ---
 
 
@@ -328,6 +366,20 @@ def test_restart_reload_and_the_environment(two: Ctl) -> None:
     assert two.good("env", "web").splitlines().count("COLOUR=blue") == 2
     two.good("restart", "web")
     assert "COLOUR=blue" in two.good("env", "1").splitlines()
+
+
+def test_update_env_brings_nothing_that_is_this_command_s_own(two: Ctl) -> None:
+    """As at the start: what speaks of descriptors and sockets of the caller is not passed on."""
+    own = {"LISTEN_FDS": "1", "NODE_CHANNEL_FD": "3", "NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "PYINIT_GRACE": "1s"}
+    two.good("restart", "web", "--update-env", COLOUR="green", **own)
+    found = two.good("env", "0").splitlines()
+    assert "COLOUR=green" in found
+    assert not [line for line in found if line.partition("=")[0] in own]
+    two.good("stop", "web")
+    two.good("start", "web", "--update-env", COLOUR="blue", **own)
+    found = two.good("env", "0").splitlines()
+    assert "COLOUR=blue" in found
+    assert not [line for line in found if line.partition("=")[0] in own]
 
 
 def test_scale(two: Ctl) -> None:
@@ -416,6 +468,10 @@ def test_a_file_in_an_app_s_place(two: Ctl) -> None:
     assert [one["state"] for one in two.jlist()] == ["stopped", "stopped", "ready"]
     two.good("restart", "apps.toml")
     assert {one["state"] for one in two.jlist()} == {"ready"}
+    two.write("other.toml", "[apps.shop]\ncommand = ['sleep', '1000']\nmin_uptime = '50ms'\n")  # as web's namespace
+    two.good("start", "other.toml")
+    two.good("delete", "other.toml")
+    assert [(one["name"], one["state"]) for one in two.jlist()] == [(name, "ready") for name in ("web", "web", "mail")]
     status, _, err = two("reset", "apps.toml")
     assert (status, err) == (
         2,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pyinit.supervise import watch
 from support import processes
 from support.supervised import Json, Supervised, app, worker
 from support.waiting import until
@@ -273,6 +274,14 @@ def test_probe_of_an_address_is_not_for_two(supervise: Supervise) -> None:
     ready = {"kind": "tcp", "host": "127.0.0.1", "port": port}
     supervised = supervise(worker("web", code, ready=ready)).ready()
     assert "two cannot both have; restart it" in supervised.ask("reload")["error"]
+    (old,) = supervised.pids()
+    assert supervised.apply(worker("web", code, ready=ready, grace=3))["ok"]
+    (row,) = supervised.rows()
+    assert (row["state"], row["restarts"]) == ("ready", 0)
+    assert row["pid"] != old
+    supervised.run.send("HUP")
+    until(lambda: supervised.pids() not in ([], [row["pid"]]) and supervised.states() == ["ready"], 20, "its successor")
+    supervised.run.wait_err("web:0 is stopped before its successor starts: there cannot be two")
     supervised.do("restart")
 
 
@@ -301,6 +310,33 @@ def test_memory_limit(supervise: Supervise) -> None:
         "its replacement",
     )
     supervised.run.wait_err("web:0 uses [0-9]+ MiB, more than its memory limit of 47 MiB, and is replaced")
+
+
+def test_change_while_it_restarts(supervise: Supervise, tmp_path: Path) -> None:
+    """The second of two quick edits is the one that counts: what runs in the end has read it."""
+    file, go = tmp_path / "server.py", tmp_path / "go"
+    file.write_text("one", encoding="ascii")
+    go.touch()
+    code = (
+        f"text = open({str(file)!r}).read(); say('read', text)\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+        "forever()"
+    )
+    supervised = supervise(worker("web", code, watch=[str(file)])).ready()
+    go.unlink()
+    until(
+        lambda: (
+            file.write_text(f"two {time.monotonic()}", encoding="ascii")
+            and any("read two" in line for line in supervised.run.lines)
+        ),
+        20,
+        "a restart, which waits",
+    )
+    file.write_text("three", encoding="ascii")
+    last = time.monotonic() + 2 * watch.PAUSE  # at least one look comes while the restart is going on
+    until(lambda: time.monotonic() > last, 20, "a look at the files")
+    go.touch()
+    until(lambda: "web:0 | read three" in supervised.run.lines, 20, "a worker that has read the second edit")
 
 
 def test_watch(supervise: Supervise, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The control socket from the client's side, and how `pyinitctl` shows what comes from it."""
 
+import argparse
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyinit.ctl import supervise
+from pyinit.ctl import start, supervise
 from pyinit.ctl.start import is_under_pyinit
 from pyinit.supervise import client
 from pyinit.supervise.client import ControlError, NoSupervisorError, PlaceError
@@ -57,6 +58,14 @@ def test_a_folder_that_somebody_else_has_put_there(tmp_path: Path, monkeypatch: 
             NoSupervisorError, match=r"not trusted are .*/pyinit \(it belongs to UID 54321\); name its socket"
         ):
             client.find({})
+
+
+def test_a_folder_that_cannot_be_looked_into() -> None:
+    """As if nothing were there: another user's folder, or here a name that no file system takes."""
+    closed = Path("/" + "x" * 300)
+    with pytest.raises(OSError, match="too long"):
+        (closed / "pyinit" / client.FILE).stat()
+    assert client.find({"XDG_RUNTIME_DIR": str(closed)}).name == client.FILE
 
 
 def test_a_place_is_made(tmp_path: Path) -> None:
@@ -224,3 +233,18 @@ def test_every_word_is_there() -> None:
 def test_pyinit_above_says_so() -> None:
     """By its variable; tests/supervise has it found by its name."""
     assert is_under_pyinit({"PYINIT_STOP_BUDGET": "8000"})
+
+
+@pytest.mark.parametrize("words", ["-d", "--detach", "-da", "-di max", "--no-daemon -d", "app.js -ad -- -d --socket x"])
+def test_who_is_detached_does_not_detach(words: str) -> None:
+    """However it was said, or there would be a supervisor of a supervisor without end; what stands behind -- is the program's."""
+    parser = argparse.ArgumentParser()
+    start.add(parser.add_subparsers())
+    given = ["start", *words.split()]
+    before = given.index("--") if "--" in given else len(given)
+    assert parser.parse_args(given[:before]).detach
+    child = start.in_foreground(given, Path("/s"), Path("/l"))
+    at = child.index("--") if "--" in child else len(child)
+    options = parser.parse_args(child[:at])
+    assert (options.detach, options.socket, options.logs) == (False, Path("/s"), Path("/l"))
+    assert child[at:] == given[before:]

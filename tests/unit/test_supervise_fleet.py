@@ -242,6 +242,19 @@ def test_connections_that_are_cut_are_counted() -> None:
     assert "web:0 is stopped with 3 connections open: its drain of 5 s is over" in world.said
 
 
+def test_slow_to_listen() -> None:
+    """It was taken for one that never listens; since it has, its successors are ready when they listen."""
+    world = World(web(instances=1, node=True, ready={"kind": "listening"}))
+    world.tick()
+    group = world.fleet.groups["web"]
+    assert group.never_listened
+    group.listened = True
+    world.reload()
+    new = group.places[0].coming
+    assert new is not None
+    assert not new.life.by_time
+
+
 def test_out_of_memory_is_named() -> None:
     """In the report, and for whoever looks later, though the next process runs by then."""
     world = World(web(instances=1))
@@ -290,6 +303,192 @@ def test_start_keeps_the_order() -> None:
     assert world.answers["client 2"]["ok"]
 
 
+def test_end_of_an_essential_app_during_another_s_job() -> None:
+    """A job ends nobody's essential app later than it ended; only its own app's end waits for it."""
+    world = World(web(instances=1), app("db", ["true"], essential=True, restart="never"))
+    web_, db = world.processes
+    world.ready(web_)
+    world.reload("web")
+    world.end(db, 256)
+    assert world.fleet.closing is not None
+    assert world.fleet.status == 1
+    assert "was given up: the supervisor is stopping: db is essential" in world.answers["client 1"]["error"]
+
+
+# --- who is meant ---
+
+
+def test_neighbours_with_the_same_word() -> None:
+    """An app's own name, a namespace and an id may be the same word: cron, a memory limit and a file mean the one app."""
+    apps = [app("api", ["true"]), app("0", ["true"]), app("web", ["true"], namespace="api")]
+    world = World(*apps)
+    world.tick()
+    api, zero, web_ = world.processes
+    assert [place.worker for place in world.fleet.select([fleet.Exactly("api")])] == [api]
+    assert [place.worker for place in world.fleet.select([fleet.Exactly("0")])] == [zero]
+    assert world.fleet.select([fleet.Exactly("all")]) == []
+    world.fleet.renew("api", "cron", world.now, stop_first=False)
+    world.carry_out()
+    (new,) = set(world.processes) - {api, zero, web_}
+    assert new.spec.name == "api"
+    world.tick()
+    world.settle()
+    world.fleet.renew("api", "watch", world.now, stop_first=True)
+    world.carry_out()
+    assert [worker for worker, process in world.processes.items() if process.asked] == [new]
+    world.settle()
+    world.tick()
+    before = set(world.processes)
+    world.fleet.recycle(new, "too large", world.now)
+    world.carry_out()
+    assert [worker.spec.name for worker in set(world.processes) - before] == ["api"]
+
+
+@pytest.mark.parametrize("stop_first", [True, False])
+def test_what_was_stopped_stays_so(*, stop_first: bool) -> None:
+    """Cron and watch start again what has ended by itself, and nothing that somebody has stopped."""
+    world = World(app("job", ["true"], instances=3, restart="never"))
+    world.tick()
+    first, second, third = world.processes
+    world.word(lambda client: world.fleet.stop(client, ["0"], world.now))
+    world.end(first, 15)
+    world.end(second)
+    assert not world.fleet.groups["job"].is_stopped
+    assert world.fleet.renew("job", "cron", world.now, stop_first=stop_first) == ""
+    world.carry_out()
+    assert first not in world.processes
+    assert second in world.processes
+    assert world.processes[third].asked is stop_first
+    assert [worker.instance for worker in world.processes if worker not in (first, second, third)] == [2] * (
+        not stop_first
+    )
+
+
+def test_cron_s_app_has_not_ended_for_good() -> None:
+    """Its next run is to come. Essential is essential all the same."""
+    job = app("job", ["true"], restart="never", cron="0 4 * * *")
+    world = World(job)
+    world.end(next(iter(world.processes)))
+    assert not world.exits
+    world.fleet.renew("job", "cron", world.now, stop_first=False)
+    world.carry_out()
+    world.end(next(iter(world.processes)), 256)
+    assert not world.exits
+    world = World(job | {"essential": True})
+    world.end(next(iter(world.processes)), 256)
+    assert world.exits == [1]
+
+
+# --- the exit status of a stop ---
+
+
+def test_old_ends_are_none_of_the_stop_s() -> None:
+    """A worker that was killed hours ago, and an essential one that ended badly when it was stopped."""
+    world = World(web(instances=1), app("db", ["true"], essential=True), app("other", ["true"]))
+    first, second, third = world.processes
+    world.processes[first].deaf = True
+    world.word(lambda client: world.fleet.stop(client, ["web", "db"], world.now))
+    world.end(second, 256)
+    while not world.processes[first].killed:
+        world.tick()
+    world.end(first, 9)
+    world.shut_down()
+    world.end(third, 15)
+    assert world.exits == [0]
+
+
+def test_budget_is_over_with_levels_left() -> None:
+    """Those that were killed or are still there count, though their level has not come to its end."""
+    world = World(app("db", ["true"]), budget=1, deaf=True)
+    world.shut_down()
+    while not world.exits:
+        world.tick()
+    assert world.processes
+    assert world.exits == [137]
+
+
+# --- an app of which there cannot be two ---
+
+
+def alone(name: str = "api", **keys: Any) -> Json:  # noqa: ANN401
+    return app(name, ["true"], ready={"kind": "tcp", "host": "127.0.0.1", "port": 8080}, **keys)
+
+
+def new_values(world: World, *apps: Json) -> str:
+    return world.word(lambda client: world.fleet.apply(client, parse(spec(*apps)).apps, None, world.now))
+
+
+def test_new_values_for_an_app_that_is_alone() -> None:
+    """The old worker could answer the probe of the new one: it has ended before the new one starts."""
+    world = World(alone())
+    (old,) = world.processes
+    world.ready(old)
+    new_values(world, alone(grace=3))
+    assert set(world.processes) == {old}
+    assert world.processes[old].asked
+    world.end(old, 15)
+    (new,) = world.processes
+    assert new.spec.grace == 3
+    assert not world.answers
+    world.ready(new)
+    assert world.answers == {"client 1": {"ok": True}}
+    assert [worker.life.phase for worker in world.fleet.workers()] == [machine.READY]
+    world.end(new, 256)
+    assert set(world.processes) == {new}, "it has its restarts, as any other"
+
+
+def test_new_values_for_an_app_that_is_alone_and_fails() -> None:
+    """The client hears it, and the new worker goes on by its policy."""
+    world = World(alone())
+    (old,) = world.processes
+    world.ready(old)
+    new_values(world, alone(grace=3))
+    world.end(old, 15)
+    (new,) = world.processes
+    world.end(new, 256)
+    assert "api:0 did not get ready: ended: exit 1" in world.answers["client 1"]["error"]
+    assert set(world.processes) == {new}
+
+
+@pytest.mark.parametrize("word", ["reload", "SIGHUP"])
+def test_reload_of_all_with_an_app_that_is_alone(word: str) -> None:
+    """It is restarted, with a line that says so, and the others are reloaded. By itself a user's reload is refused."""
+    world = World(web(instances=1), alone())
+    web_, api = world.processes
+    world.ready(web_)
+    world.ready(api)
+    world.word(lambda client: world.fleet.reload(client, ["all"], world.now, word))
+    (new,) = set(world.processes) - {web_, api}
+    assert new.spec.name == "web"
+    world.ready(new)
+    world.event(web_, machine.DRAINED)
+    world.end(web_, 15)
+    assert world.said[-1].startswith("api:0 is stopped before its successor starts: there cannot be two")
+    world.end(api, 15)
+    world.ready(next(worker for worker in world.processes if worker.spec.name == "api"))
+    assert world.answers["client 1"] == {"ok": True, "swapped": 2, "cut": 0}
+    world.word(lambda client: world.fleet.reload(client, ["api"], world.now, word))
+    if word == "reload":
+        assert "reload: of api there cannot be two" in world.answers["client 2"]["error"]
+    else:
+        assert "client 2" not in world.answers
+
+
+def test_stop_while_an_app_that_is_alone_is_replaced() -> None:
+    """What was stopped only for its successor comes back, what the user stops does not."""
+    world = World(alone(), alone("other"))
+    first, second = world.processes
+    world.ready(first)
+    world.ready(second)
+    new_values(world, alone(grace=3), alone("other", grace=3))
+    assert [process.asked for process in world.processes.values()] == [True, False]
+    world.word(lambda client: world.fleet.stop(client, ["other"], world.now))
+    world.end(first, 15)
+    world.end(second, 15)
+    assert set(world.processes) == {first}
+    assert second.life.phase == machine.STOPPED
+
+
 # --- any order of events ---
 
 
@@ -314,7 +513,12 @@ class AnyOrder(RuleBasedStateMachine):
             backoff_max=5,
         )
         self.world = World(
-            web(surge=surge, max_restarts=2), queue, app("db", ["true"], essential=essential), budget=budget, deaf=deaf
+            web(surge=surge, max_restarts=2),
+            queue,
+            app("db", ["true"], essential=essential),
+            alone(),
+            budget=budget,
+            deaf=deaf,
         )
         self.budget = budget
         self.is_stopping = False
@@ -348,9 +552,9 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: not self.is_stopping)
     @rule(
         word=st.sampled_from(
-            ["start", "stop", "restart", "reload", "delete", "wait", "up", "down", "apply", "recycle"]
+            ["start", "stop", "restart", "reload", "delete", "wait", "up", "down", "apply", "recycle", "cron", "watch"]
         ),
-        select=st.sampled_from(["all", "web", "queue", "db", "0", "1"]),
+        select=st.sampled_from(["all", "web", "queue", "db", "api", "0", "1"]),
     )
     def word(self, word: str, select: str) -> None:
         world = self.world
@@ -365,13 +569,17 @@ class AnyOrder(RuleBasedStateMachine):
             "up": lambda client: mind.scale(client, [select], "+1", now),
             "down": lambda client: mind.scale(client, [select], "-1", now),
             "apply": lambda client: mind.apply(
-                client, parse(spec(web(instances=3), app("new", ["true"]))).apps, None, now
+                client, parse(spec(web(instances=3), app("new", ["true"]), alone(grace=3))).apps, None, now
             ),
         }
         if word == "recycle":
             for worker in list(mind.workers()):
                 mind.recycle(worker, "too large", now)
             world.carry_out()
+        elif word in ("cron", "watch"):
+            if select in mind.groups:
+                mind.renew(select, word, now, stop_first=word == "watch")
+                world.carry_out()
         else:
             world.word(words[word])
 
