@@ -470,8 +470,8 @@ class Supervisor:
     def _sign(self, one: Running, sign: "ready.Notify | ready.Descriptor | ready.Probe") -> None:
         seen = sign.seen()
         if seen or seen is None:
-            self.unwatch(sign.fd)
             if not isinstance(sign, ready.Notify):
+                self.unwatch(sign.fd)
                 sign.close()
                 one.signs.remove(sign)
             if seen:

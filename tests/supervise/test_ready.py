@@ -79,6 +79,23 @@ def test_not_ready_when_it_does_not(supervise: Supervise, way: str) -> None:
     until(lambda: supervised.states("web") == ["errored"], 20, "the second time")
 
 
+def test_messages_after_readiness(supervise: Supervise) -> None:
+    """More of them than its queue holds: nobody waits in sd_notify, and a second READY=1 changes nothing."""
+    code = """
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+s.send(b"READY=1")
+for n in range(2000):
+    s.send(b"STATUS=%d\\nWATCHDOG=1" % n)
+s.send(b"READY=1")
+say("sent"); forever()
+"""
+    supervised = supervise(worker("web", code)).ready()
+    supervised.run.wait_out("web:0 | sent")
+    assert supervised.states() == ["ready"]
+
+
 def test_messages_of_a_stranger_are_no_readiness(supervise: Supervise) -> None:
     """Another value, another message: they are the program's own affair."""
     code = r"""
