@@ -4,6 +4,8 @@ Checked strictly all the same: whoever writes the JSON by hand, or of another ve
 Durations are seconds in the JSON and stay so here; null is a time without end.
 """
 
+import os
+
 from pyinit.init import signals
 
 TYPE_CHECKING = False  # of typing, without importing it
@@ -43,8 +45,13 @@ def _exactly(*types: type) -> "Callable[[Any], Any]":
     return read
 
 
+def _is_text(value: "Any") -> bool:
+    """Whether the kernel can be given it. Raises ValueError for half of a surrogate pair, which no bytes stand for."""
+    return isinstance(value, str) and b"\0" not in os.fsencode(value)
+
+
 def _words(value: "Any") -> "tuple[str, ...]":
-    if not isinstance(value, list) or not all(isinstance(word, str) and "\0" not in word for word in value):
+    if not isinstance(value, list) or not all(_is_text(word) for word in value):
         raise ValueError
     return tuple(value)
 
@@ -57,15 +64,16 @@ def _command(value: "Any") -> "tuple[str, ...]":
 
 
 def _text(value: "Any") -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not _is_text(value) or not value:
         raise ValueError
-    return value
+    text: str = value
+    return text
 
 
 def _map(value: "Any") -> "dict[str, str]":
-    if not isinstance(value, dict) or any("\0" in key or "=" in key or not key for key in value):
+    if not isinstance(value, dict) or any("=" in key or not key for key in value):
         raise ValueError
-    _words(list(value.values()))
+    _words([*value, *value.values()])
     return value
 
 

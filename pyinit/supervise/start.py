@@ -39,7 +39,7 @@ def start(words: "Sequence[str]") -> int:
         return OWN_FAILURE
     except OSError as error:
         report.error(
-            f"cannot listen on the control socket: {error.strerror}: name a path that this user can write, in a file system"
+            f"cannot listen on the control socket: {error.strerror or error}: name a path that this user can write, in a file system"
         )
         return OWN_FAILURE
     return Supervisor(spec, listener, report).run()

@@ -43,6 +43,8 @@ MEMORY_PAUSE = 2.0
 """Seconds between two looks at the memory of those that have a limit."""
 MOST_READS = 16
 """Reads from one pipe before others have their turn."""
+MOST_DIGITS = 20
+"""Of a variable that grows from instance to instance: what is longer is no number that anybody counts with."""
 LISTEN_FDS_START = 3
 """sd_listen_fds(3)."""
 COMPRESS = (
@@ -213,7 +215,7 @@ class Supervisor:
             one.pid = process.spawn(
                 spec.command, one.environment, spec.cwd, descriptors, user=(spec.uid, spec.gid), label=worker.label
             )
-        except (process.StartError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing stays open, and the worker is not taken for one that runs
             self._close(one)
             self._not_started(worker, error)
             return
@@ -233,11 +235,12 @@ class Supervisor:
             2, "spawn", f"started {worker.label} as PID {one.pid}", app=spec.name, instance=worker.instance, pid=one.pid
         )
 
-    def _not_started(self, worker: Worker, error: "process.StartError | OSError") -> None:
+    def _not_started(self, worker: Worker, error: Exception) -> None:
         """It is given up, or, where the machine has no room now, has ended in a second: then the policy decides."""
-        text = f"cannot start {worker.label}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        is_plain = isinstance(error, process.StartError)
+        text = str(error) if is_plain else f"cannot start {worker.label}: {getattr(error, 'strerror', None) or error}"
         status = error.status if isinstance(error, process.StartError) else program.OWN_FAILURE << 8
-        if error.errno not in TEMPORARY:
+        if getattr(error, "errno", None) not in TEMPORARY:
             self.fleet.happened(worker, (machine.FAILED, status, text), time.monotonic())
             return
         self.report.warn(text)
@@ -252,11 +255,11 @@ class Supervisor:
     def _descriptors(self, one: Running, opened: "list[int]") -> "dict[int, int]":
         """What a process is to have open, by its number there, and its environment; `opened` is what we close after the fork."""
         worker, spec = one.worker, one.worker.spec
-        environ = one.environment = environment(worker)
         self.recent = {place: recent for place, recent in self.recent.items() if place in place.app.places}
         recent = self.recent.setdefault(worker.place, logs.Recent())
         one.output = logs.Output(spec.name, worker.instance, spec.logs, self.form, self.console, recent)
         one.output.listeners.append(lambda stream, lines: self._follow(worker, stream, lines))
+        environ = one.environment = environment(worker)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         opened.append(null)
         descriptors = {0: null, 1: null, 2: null}
@@ -838,7 +841,8 @@ def environment(worker: Worker) -> "dict[str, str]":
     environ["pm_id"] = str(worker.id)
     for name in spec.increment_variables:
         first = environ.get(name, "0")
-        if first.lstrip("-").isdigit():
+        digits = first.removeprefix("-")
+        if digits.isascii() and digits.isdigit() and len(digits) < MOST_DIGITS:
             environ[name] = str(int(first) + worker.instance)
     return environ
 

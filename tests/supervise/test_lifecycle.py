@@ -69,6 +69,28 @@ forever()
     assert sorted(run.lines) == [f"web:0 | {names} 0 0 3000", f"web:1 | {names} 1 1 3001"]
 
 
+@pytest.mark.parametrize("value", ["--5", "-", "\u00b2", "9" * 5000, "http"])
+def test_variable_that_is_no_number(supervise: Supervise, value: str) -> None:
+    """It stays as it is."""
+    one = worker("web", "say(os.environ['PORT'] == os.environ['SAME']); forever()", increment_variables=["PORT"])
+    one["environment"] |= {"PORT": value, "SAME": value}
+    assert supervise(one).ready().run.lines == ["web:0 | True"]
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", "a\0b"])
+def test_address_that_is_no_name(supervise: Supervise, host: str) -> None:
+    """Whatever goes wrong before the fork: said, with no process taken for one that runs, and nothing left open."""
+    broken = worker("web", listen=[{"host": host, "port": 80}], autostart=False)
+    supervised = supervise(broken, worker("other")).ready()
+    before = len(processes.descriptors(supervised.run.pid))
+    for _ in range(3):
+        assert supervised.ask("start", "web")["ok"] is False
+    assert supervised.states() == ["errored", "ready"]
+    assert row(supervised, "web")["why"].startswith("cannot start web:0: ")
+    until(lambda: len(processes.descriptors(supervised.run.pid)) == before, 10, "what was opened to be closed")
+    assert "internal error" not in supervised.run.err
+
+
 def test_what_a_worker_inherits(supervise: Supervise) -> None:
     """A session of its own, no signal blocked or ignored, 0 to 2 open and nothing else, the directory that was asked for."""
 
