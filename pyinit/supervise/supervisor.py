@@ -224,7 +224,6 @@ class Supervisor:
                 os.close(fd)
         self.running[worker] = one
         self.by_pid[one.pid] = one
-        self._watch_signs(one)
         if one.channel is not None:
             channel = one.channel
             self.watch(channel, READ, lambda _: self._heard(one, channel))
@@ -234,6 +233,7 @@ class Supervisor:
         self.report.say(
             2, "spawn", f"started {worker.label} as PID {one.pid}", app=spec.name, instance=worker.instance, pid=one.pid
         )
+        self._watch_signs(one)  # last: what the user's file names is used here, and the process is known already
 
     def _not_started(self, worker: Worker, error: Exception) -> None:
         """It is given up, or, where the machine has no room now, has ended in a second: then the policy decides."""
@@ -398,7 +398,10 @@ class Supervisor:
             else:
                 is_stray = True
         for one, status in ended:
-            self._ended(one, status)
+            try:
+                self._ended(one, status)
+            except Exception as error:  # noqa: BLE001 - as in `run`: nobody will ever tell of the others' ends again
+                self.report.warn(f"internal error at the end of {one.mark}, going on: {error!r}; please report it")
         if is_stray:
             for one in list(self.running.values()):
                 if one.worker.life.phase == machine.SWEEPING and not self._family(one):
@@ -497,8 +500,8 @@ class Supervisor:
             probe = ready.Probe(one.worker.spec.ready)
             one.signs = [probe]
             self._watch_sign(one, probe, WRITE)
-        except OSError:
-            pass  # no socket, or no such name yet
+        except (OSError, ValueError):
+            pass  # no socket, or no such name yet, or none that a name could be
         self.timers[f"probe {one.worker.label}"] = (time.monotonic() + ready.PROBE_PAUSE, lambda: self._probe(one))
 
     def _is_ready(self, one: Running) -> None:

@@ -96,6 +96,16 @@ say("sent"); forever()
     assert supervised.states() == ["ready"]
 
 
+def test_probe_of_what_is_no_name(supervise: Supervise) -> None:
+    """Not ready, and nobody else's end is missed for it."""
+    one = app("web", guest("say('last'); leave(1)"), ready={"kind": "http", "url": "http://a..b/"}, restart="never")
+    other = app("other", guest("leave(1)"), restart="never")
+    supervised = supervise(one, other, worker("stays"))
+    until(lambda: supervised.states("web", "other") == ["exited", "exited"], 10, "both ends")
+    assert supervised.run.lines == ["web:0 | last"]
+    assert "internal error" not in supervised.run.err
+
+
 def test_messages_of_a_stranger_are_no_readiness(supervise: Supervise) -> None:
     """Another value, another message: they are the program's own affair."""
     code = r"""
