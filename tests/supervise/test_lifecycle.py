@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -331,6 +332,33 @@ def python_for(uid: int) -> str:
             return False
 
     return next(python for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3") if works(python))
+
+
+OF_A_CONTAINER = ("+chown", "+dac_override", "+fowner", "+kill", "+setgid", "+setuid", "+setpcap", "+net_bind_service")
+"""Capabilities that engines leave to root, and none by which it might read the memory of others."""
+
+
+def test_strays_of_another_user(supervise: Supervise) -> None:
+    """Root of a container has no CAP_SYS_PTRACE, and may not read whose they are. Those of another app stay."""
+    if os.geteuid() or shutil.which("setpriv") is None:
+        pytest.skip("only root can give workers a user of their own, and setpriv (util-linux) take a capability away")
+    uid = 64998
+    code = "daemon(lambda: (say('stray', os.getpid()), forever())); forever()"
+    apps = [worker(name, code, uid=uid, gid=uid) for name in ("web", "other")]
+    for one in apps:
+        one["command"][0] = python_for(uid)
+    wrapper = ("setpriv", "--inh-caps", "-all", "--bounding-set", f"-all,{','.join(OF_A_CONTAINER)}")
+    supervised = supervise(*apps, wrapper=wrapper).ready()
+    for name in ("web", "other"):
+        supervised.run.wait_out(f"{name}:0 | stray")
+    strays = [int(line.split()[-1]) for line in sorted(supervised.run.lines, reverse=True)]
+    pid = supervised.do("ping")["pid"]
+    assert Path(f"/proc/{strays[0]}").stat().st_uid == uid
+    until(lambda: set(strays) <= set(processes.children(pid)), 10, "both strays to be the supervisor's")
+    supervised.do("stop", "web")
+    assert sorted(processes.children(pid)) == sorted([strays[1], *supervised.pids("other")])
+    fields = processes.status(pid)
+    assert (fields["Uid"].split(), fields["Gid"].split()) == (["0"] * 4, ["0"] * 4)
 
 
 def test_worker_that_forks_without_end(supervise: Supervise) -> None:
