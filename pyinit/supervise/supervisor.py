@@ -45,6 +45,8 @@ MOST_READS = 16
 """Reads from one pipe before others have their turn."""
 MOST_DIGITS = 20
 """Of a variable that grows from instance to instance: what is longer is no number that anybody counts with."""
+LAST_WORDS = 0.5
+"""Seconds that stdout's reader has at the very end."""
 LISTEN_FDS_START = 3
 """sd_listen_fds(3)."""
 COMPRESS = (
@@ -796,14 +798,7 @@ class Supervisor:
             self._answer_the_last()
         except Exception as error:  # noqa: BLE001 - as in `run`
             self.report.warn(f"internal error at the end: {error!r}; please report it")
-        for output in list(self.outputs):
-            self._drain_streams(output)
-        deadline = time.monotonic() + 0.5
-        while self.console.pending and time.monotonic() < deadline and self.console.can_wait:
-            self._console()
-            for key, events in self.selector.select(0.05):
-                if key.fileobj == self.console.fd:
-                    key.data(events)
+        self._last_words()
         for file in self.files.values():
             file.close()
         for named in self.sockets.values():
@@ -813,6 +808,23 @@ class Supervisor:
         except OSError:
             pass  # gone already
         self.report.say(2, "exit", f"exit {self.status}", code=self.status)
+
+    def _last_words(self) -> None:
+        """What is left in the pipes and for the console; a full console takes a part, then there is room for the next."""
+        deadline = time.monotonic() + LAST_WORDS
+        with selectors.PollSelector() as stdout:
+            while True:
+                for output in list(self.outputs):
+                    self._drain_streams(output)
+                if not self.console.pending or not self.console.can_wait:
+                    return
+                if time.monotonic() >= deadline:
+                    break
+                if not stdout.get_map():
+                    stdout.register(self.console.fd, WRITE)
+                if stdout.select(0.05):
+                    self.console.flush()
+        self.report.warn(f"nobody has read stdout for {LAST_WORDS} s: what was said last is lost")
 
 
 def chance() -> float:

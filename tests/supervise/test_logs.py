@@ -175,6 +175,44 @@ def test_last_words(supervise: Supervise) -> None:
     assert len(run.lines[0]) > 60_000
 
 
+FAREWELL = """
+import array, fcntl, termios
+unread, number = array.array("i", [0]), 0
+while number < 22_000 or unread[0] < 20_000:
+    os.write(1, b"%06d\\n" % number)
+    number += 1
+    fcntl.ioctl(1, termios.FIONREAD, unread)
+say("done"); ready(); leave()
+"""
+"""More than stdout's pipe and what is kept for it hold, so that a part is still in the worker's own pipe when it has ended."""
+
+
+def test_last_words_for_a_late_reader(supervise: Supervise) -> None:
+    """Its pipe, and what is kept, are full when the last worker ends: all of it comes, as it is read."""
+    reader, writer = os.pipe()
+    supervised = supervise(worker("web", FAREWELL, restart="never"), stdout=writer)
+    os.close(writer)
+    supervised.run.wait_err("started web:0")
+    until(lambda: not processes.children(supervised.run.pid), 20, "its end")
+    text = b""
+    while data := os.read(reader, 1 << 16):
+        text += data
+    os.close(reader)
+    *lines, last = text.splitlines()
+    assert last == b"web:0 | done"
+    assert [int(line.split()[-1]) for line in lines] == list(range(len(lines)))
+
+
+def test_last_words_that_nobody_reads(supervise: Supervise) -> None:
+    """They are given up, in words."""
+    reader, writer = os.pipe()
+    run = supervise(worker("web", FAREWELL, restart="never"), stdout=writer).run
+    os.close(writer)
+    assert run.wait() == 0
+    run.wait_err("nobody has read stdout for 0.5 s: what was said last is lost")
+    os.close(reader)
+
+
 def test_off(supervise: Supervise) -> None:
     """Nothing is read, nothing is kept."""
     supervised = supervise(worker("web", "say('up'); forever()", logs={"off": True})).ready()
