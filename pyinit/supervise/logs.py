@@ -43,6 +43,8 @@ AT_ONCE = 4096
 RETRY = 1.0
 """Seconds after which a file that could not be written is tried again."""
 STDOUT, STDERR = "stdout", "stderr"
+CONSOLES, NOWHERE = ("/dev/stdout", "/dev/stderr"), "/dev/null"
+"""Paths that mean the container's stdout, or that nothing is kept: not opened, for they are no files."""
 
 NOWAIT_UNKNOWN = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ESPIPE)
 
@@ -170,7 +172,11 @@ class LogFile:
     def open(self) -> None:
         """Open it, again after somebody has moved it away. Raises OSError."""
         os.makedirs(os.path.dirname(self.path) or "/", exist_ok=True)
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        fd = os.open(self.path, flags, 0o640)
+        if not _is_regular(fd):  # a FIFO or a terminal would be waited for, and a device moved away
+            os.close(fd)
+            raise OSError(errno.EINVAL, "it is no regular file")
         self.close()
         self.fd = fd
         self.size = os.fstat(fd).st_size
@@ -192,8 +198,12 @@ class LogFile:
 
     def truncate(self) -> None:
         """`flush`: what is in it is not wanted any more."""
-        os.ftruncate(self.fd, 0)
-        self.size = 0
+        try:
+            os.ftruncate(self.fd, 0)
+        except OSError as error:
+            self.warn(f"cannot empty {self.path}: {error.strerror}")
+        else:
+            self.size = 0
 
     def put(self, data: bytes) -> None:
         """Whole lines, into this file and, where it gets too large or too old, into the next ones."""

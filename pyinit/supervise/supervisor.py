@@ -547,7 +547,9 @@ class Supervisor:
         for stream, paths in chosen.items():
             output.to_console[stream] = paths == [None] and spec.logs.combined is None
             for path in (*paths, spec.logs.combined):
-                if path is None:
+                if path in logs.CONSOLES:
+                    output.to_console[stream] = True
+                if path in (None, logs.NOWHERE, *logs.CONSOLES):
                     continue
                 try:
                     output.files[stream].append(

@@ -126,6 +126,32 @@ def test_file_that_cannot_be_opened(supervise: Supervise) -> None:
     assert supervised.run.lines == ["web:0 | up"]
 
 
+def test_paths_that_are_no_files(supervise: Supervise) -> None:
+    """The container's stdout, and nowhere; with instances and rotation too, nothing is made or moved in /dev."""
+    logs = {"stdout": "/dev/stdout", "stderr": "/dev/null", "per_instance": True, "max_size": 10}
+    code = "os.write(2, b'nothing ' * 9 + b'\\n'); say('up'); forever()"
+    other = worker("other", "os.write(2, b'up\\n'); forever()", logs={"stderr": "/dev/stderr"})
+    supervised = supervise(worker("web", code, instances=2, logs=logs), other).ready()
+    supervised.do("flush")
+    assert sorted(supervised.run.lines) == ["other:0 | up", "web:0 | up", "web:1 | up"]
+    assert [*Path("/dev").glob("stdout?*"), *Path("/dev").glob("null?*")] == []
+    assert "cannot" not in supervised.run.err
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_fifo(supervise: Supervise, tmp_path: Path, is_read: bool) -> None:  # noqa: FBT001
+    """Nobody waits for its reader: it is refused, and the lines go to stdout."""
+    path = tmp_path / "out.log"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if is_read else -1
+    supervised = supervise(worker("web", "say('up'); forever()", logs={"stdout": str(path)})).ready()
+    why = "it is no regular file" if is_read else "No such device or address"
+    supervised.run.wait_err(f"cannot open {path} for the output of web: {why}; ")
+    assert supervised.run.lines == ["web:0 | up"]
+    if is_read:
+        os.close(reader)
+
+
 def test_json(supervise: Supervise) -> None:
     """One object a line, whatever bytes the line holds."""
     code = r"""
