@@ -91,6 +91,7 @@ class Console:
                 if error.errno not in (errno.EAGAIN, errno.EINTR):
                     self.dropped += data.count(b"\n")
                     self.size -= len(self.pending.pop(0))  # a full disk behind a redirection, say
+                self.is_full = self.is_full and self.size >= LOW
                 return
             self.size -= written
             if written == len(data):

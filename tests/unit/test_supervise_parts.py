@@ -2,6 +2,7 @@
 
 import copy
 import os
+import pty
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -251,6 +252,21 @@ def test_stream_gives_the_lines_however_they_are_cut(text: bytes, cuts: list[int
         found += lines
     os.close(reader)
     assert found == (text if text.endswith(b"\n") or not text else text + b"\n")
+
+
+def test_console_that_fails_is_not_full_for_ever() -> None:
+    """A terminal that has hung up: what waited for it is dropped, and those who write are read again."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(theirs, False)
+    console = logs.Console(theirs)
+    while not console.is_full:
+        console.put(b"a line\n" * 1000)
+    os.close(ours)
+    for _ in range(len(console.pending)):
+        assert console.pending
+        console.flush()
+    assert (console.pending, console.size, console.is_full) == ([], 0, False)
+    os.close(theirs)
 
 
 NUMBERED = {"/l/web.log": "/l/web-1.log", "/l/web": "/l/web-1", "/l.d/web": "/l.d/web-1", "/l/.web": "/l/.web-1"}
