@@ -111,8 +111,10 @@ class Supervisor:
         signal_pipe.setblocking(False)
         self.signal_pipe: Final = signal_pipe
         _signal.set_wakeup_fd(signal_pipe.fileno(), warn_on_full_buffer=False)
+        self.signalled: set[int] = set()
+        """What has come; the descriptor only wakes us, for of many signals in one turn it drops some."""
         for number in (*STOP_SIGNALS, RELOAD_SIGNAL, REOPEN_SIGNAL, signals.CHLD, *IGNORED):
-            _signal.signal(number, _do_nothing)
+            _signal.signal(number, lambda came, _: self.signalled.add(came))
         self.watch(self.wake_up, READ, self._signals)
 
     # --- the loop ---
@@ -180,9 +182,10 @@ class Supervisor:
 
     def _signals(self, _: int) -> None:
         try:
-            numbers = set(self.wake_up.recv(4096))
+            self.wake_up.recv(4096)
         except BlockingIOError:
             return
+        numbers, self.signalled = self.signalled, set()
         if signals.CHLD in numbers:
             self.reap()
         now = time.monotonic()
@@ -832,10 +835,6 @@ class Supervisor:
 def chance() -> float:
     """A number from 0 to 1. The random module would cost 2 MB."""
     return int.from_bytes(os.urandom(4), "little") / 2**32
-
-
-def _do_nothing(*_: object) -> None:
-    """A handler, so that the wake-up descriptor is written to."""
 
 
 def _line(worker: Worker, stream: str, text: str) -> "dict[str, Any]":

@@ -1,5 +1,6 @@
 """Starting, ends, restarts and stopping: one supervisor, real workers."""
 
+import json
 import os
 import resource
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support import processes
-from support.supervised import Json, Supervised, app, guest, worker
+from support.supervised import MAIN, Json, Supervised, app, guest, spec, worker
 from support.waiting import until
 
 Supervise = Callable[..., Supervised]
@@ -421,6 +422,29 @@ def test_no_room_for_a_process(supervise: Supervise) -> None:
     assert supervised.states("other") == ["ready"]
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     until(lambda: supervised.states("web") == ["ready"], 20, "the second try")
+
+
+FLOOD = """
+import json, os, signal, sys
+from pyinit.init.report import Report
+from pyinit.supervise import control, supervisor
+from pyinit.supervise.spec import parse
+given = json.load(sys.stdin)
+one = supervisor.Supervisor(parse(given), control.listen(given["control"]), Report(2))
+for _ in range(5000):
+    os.kill(os.getpid(), signal.SIGCHLD)
+os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(one.run())
+"""
+
+
+def test_more_signals_than_the_wake_up_descriptor_holds(tmp_path: Path) -> None:
+    """All in one turn, and the last of them is the one that matters."""
+    given = spec(app("web", ["sleep", "1000"]), control=str(tmp_path / "control"))
+    env = {**os.environ, "PYTHONPATH": str(MAIN.parents[2])}
+    command = [sys.executable, "-c", FLOOD]
+    done = subprocess.run(command, input=json.dumps(given).encode(), env=env, timeout=20, check=False)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("number", ["USR1", "ALRM", "WINCH", "CONT", "CHLD"])
