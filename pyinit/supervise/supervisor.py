@@ -763,7 +763,11 @@ class Supervisor:
             return
         self.fleet.cpus = cgroup.cpus()
         call = Call(self, client, request, selected)
-        error = answer(call)
+        try:
+            error = answer(call)
+        except Exception as problem:  # noqa: BLE001 - as in `run`: whoever asked is told too, and does not wait for ever
+            error = f"internal error in {word}: {problem!r}; please report it"
+            self.report.warn(error)
         if error:
             client.send({"ok": False, "error": error})
         elif word in JOBS and call.patient is None:

@@ -114,6 +114,24 @@ def test_wrong_requests(supervise: Supervise, line: bytes, words: str) -> None:
     assert "internal error" not in supervised.run.err
 
 
+BROKEN = """
+import sys
+sys.path.insert(0, sys.argv[1].rpartition("/pyinit/")[0])
+from pyinit.supervise import start, words
+words.WORDS["ping"] = lambda call: 1 // 0
+sys.exit(start.start(sys.argv[2:]))
+"""
+
+
+def test_fault_of_ours_is_answered(supervise: Supervise) -> None:
+    """Whoever asked does not wait for ever, and everything else goes on."""
+    supervised = supervise(worker("web"), flags=("-c", BROKEN)).ready()
+    with supervised.talk() as talk:
+        talk.socket.settimeout(5)
+        assert "internal error in ping: ZeroDivisionError" in talk.send(do="ping").answer()["error"]
+        assert talk.send(do="list").answer()["ok"]
+
+
 def test_half_a_request(supervise: Supervise) -> None:
     """Its other half comes later; or never."""
     supervised = supervise(worker("web")).ready()

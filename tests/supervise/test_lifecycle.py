@@ -440,7 +440,7 @@ sys.exit(one.run())
 
 def test_more_signals_than_the_wake_up_descriptor_holds(tmp_path: Path) -> None:
     """All in one turn, and the last of them is the one that matters."""
-    given = spec(app("web", ["sleep", "1000"]), control=str(tmp_path / "control"))
+    given = spec(app("web", ["sleep", "30"]), control=str(tmp_path / "control"))
     env = {**os.environ, "PYTHONPATH": str(MAIN.parents[2])}
     command = [sys.executable, "-c", FLOOD]
     done = subprocess.run(command, input=json.dumps(given).encode(), env=env, timeout=20, check=False)
