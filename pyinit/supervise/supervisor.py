@@ -694,10 +694,10 @@ class Supervisor:
         when = Entry(text).next(now)
         if when is not None:
             wait = min(when - now, 3600.0)
-            is_due = wait == when - now
-            self.timers[f"cron {name}"] = (time.monotonic() + wait, lambda: self._cron(name, text, is_due=is_due))
+            self.timers[f"cron {name}"] = (time.monotonic() + wait, lambda: self._cron(name, text, when))
 
-    def _cron(self, name: str, text: str, *, is_due: bool) -> None:
+    def _cron(self, name: str, text: str, when: float) -> None:
+        is_due = time.time() >= when
         self._arm_cron(name, text)
         if is_due:
             self.report.say(1, "cron", f"{name} is due ({text}): its workers are replaced", app=name)

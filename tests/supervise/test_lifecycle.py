@@ -424,13 +424,16 @@ def test_no_room_for_a_process(supervise: Supervise) -> None:
     until(lambda: supervised.states("web") == ["ready"], 20, "the second try")
 
 
-FLOOD = """
-import json, os, signal, sys
+MADE = """
+import json, os, signal, sys, time
 from pyinit.init.report import Report
 from pyinit.supervise import control, supervisor
 from pyinit.supervise.spec import parse
 given = json.load(sys.stdin)
 one = supervisor.Supervisor(parse(given), control.listen(given["control"]), Report(2))
+"""
+"""A supervisor that does not run yet, in a process of its own."""
+FLOOD = """
 for _ in range(5000):
     os.kill(os.getpid(), signal.SIGCHLD)
 os.kill(os.getpid(), signal.SIGTERM)
@@ -441,10 +444,39 @@ sys.exit(one.run())
 def test_more_signals_than_the_wake_up_descriptor_holds(tmp_path: Path) -> None:
     """All in one turn, and the last of them is the one that matters."""
     given = spec(app("web", ["sleep", "30"]), control=str(tmp_path / "control"))
+    assert in_its_process(FLOOD, given).returncode == 0
+
+
+def in_its_process(code: str, given: Json) -> "subprocess.CompletedProcess[str]":
+    """What becomes of MADE and this."""
     env = {**os.environ, "PYTHONPATH": str(MAIN.parents[2])}
-    command = [sys.executable, "-c", FLOOD]
-    done = subprocess.run(command, input=json.dumps(given).encode(), env=env, timeout=20, check=False)
-    assert done.returncode == 0
+    command, text = [sys.executable, "-c", MADE + code], json.dumps(given)
+    return subprocess.run(command, input=text, env=env, text=True, capture_output=True, timeout=20, check=False)
+
+
+CLOCK = """
+one.arm()
+_, look = one.timers["cron web"]
+real = time.time
+time.time = lambda: real() + float(os.environ["SHIFT"])
+look()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ahead", "shift", "is_due"), [(12, 13, True), (12, 1, False), (0.5, -2, False), (0.5, 1, True)]
+)
+def test_cron_of_a_clock_that_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float, shift: float, is_due: bool
+) -> None:
+    """An entry is due when the clock shows its time, whatever it showed when the timer was made. Hours."""
+    monkeypatch.setenv("SHIFT", str(shift * 3600))
+    then = time.localtime(time.time() + ahead * 3600)
+    entry = f"{then.tm_min} {then.tm_hour} * * *"
+    given = spec(app("web", ["sleep", "30"], cron=entry, autostart=False), control=str(tmp_path / "control"))
+    done = in_its_process(CLOCK, given)
+    assert done.returncode == 0, done.stderr
+    assert ("web is due" in done.stderr) is is_due
 
 
 @pytest.mark.parametrize("number", ["USR1", "ALRM", "WINCH", "CONT", "CHLD"])
