@@ -402,6 +402,11 @@ def _app(given: "Any", where: str) -> App:
             f"{where}: ready is {app.ready['kind']!r}, and its workers share an address, where any other one would answer; "
             "write 'notify', 'listening', 'log' or 'alive'"
         )
+    if app.ready["kind"] == DESCRIPTOR and app.ready["number"] < 3 + len(app.listen):
+        raise SpecError(
+            f"{where}: ready is descriptor {app.ready['number']}, and the sockets of 'listen' have the numbers from 3 on; "
+            f"write {3 + len(app.listen)}"
+        )
     if app.ready["kind"] == MESSAGE and not (app.node or app.channel):
         raise SpecError(f"{where}: ready is 'message', which needs a channel; write channel: true")
     return app

@@ -60,6 +60,10 @@ def test_whole_spec() -> None:
         ({"ready": {"kind": "tcp", "host": "::1", "port": 1}, "instances": 2}, "its workers share an address"),
         ({"listen": [{"host": "", "port": 0}]}, "listen is"),
         ({"listen": [{"port": 80}]}, "listen is"),
+        (
+            {"listen": [{"host": "", "port": 80}], "ready": {"kind": "descriptor", "number": 3}},
+            "the sockets of 'listen' have the numbers from 3 on; write 4",
+        ),
         ({"restart": "sometimes"}, "restart is 'sometimes'; write one of always, on-failure, never"),
         ({"after": ["db"]}, "app 'web' is to start after 'db', which is no app here; there are web"),
         ({"after": ["web"]}, "web after web: nobody would be first"),
