@@ -295,14 +295,13 @@ class LogFile:
             self.no_rotation_before = self.clock() + RETRY
             self.warn(f"cannot rotate {self.path}: {error.strerror}; going on with the file that is open")
             return False
-        for _, name in files[: max(len(files) + 1 - self.logs.keep, 0)]:
+        names = [*(name for _, name in files), old]
+        for name in names[: max(len(names) - self.logs.keep, 0)]:
             try:
                 os.unlink(name)
             except OSError:
                 pass  # somebody else has
-        if self.logs.keep == 0:
-            os.unlink(old)
-        elif self.logs.compress:
+        if self.logs.keep and self.logs.compress:
             self.compress(old)
         return True
 

@@ -273,6 +273,24 @@ def test_console_that_fails_is_not_full_for_ever() -> None:
     os.close(theirs)
 
 
+def test_rotated_file_that_somebody_else_has_removed(tmp_path: Path) -> None:
+    """Whoever tidies up was faster: nothing of it is our affair."""
+    path = tmp_path / "out.log"
+    app_ = parse(spec(app("web", ["true"], logs={"stdout": str(path), "max_size": 10, "keep": 0}))).apps[0]
+
+    def clock() -> float:
+        for one in tmp_path.glob("out.log.*"):
+            one.unlink()
+        return 100.0
+
+    said: list[str] = []
+    file = logs.LogFile(str(path), app_.logs, clock, said.append, said.append)
+    for _ in range(3):
+        file.put(b"a line\n")
+    file.close()
+    assert (path.read_bytes(), said) == (b"a line\n", [])
+
+
 NUMBERED = {"/l/web.log": "/l/web-1.log", "/l/web": "/l/web-1", "/l.d/web": "/l.d/web-1", "/l/.web": "/l/.web-1"}
 
 
