@@ -714,7 +714,12 @@ class Supervisor:
     def _accept(self, _: int) -> None:
         try:
             connection, _address = self.listener.accept()
-        except OSError:
+        except OSError as error:
+            if (
+                error.errno in TEMPORARY and error.errno != errno.EAGAIN
+            ):  # it stays ready meanwhile, and would keep us busy
+                self.unwatch(self.listener)
+                self.timers["accept"] = (time.monotonic() + 1, lambda: self.watch(self.listener, READ, self._accept))
             return
         client = control.Client(connection)
         if refusal := client.refusal():

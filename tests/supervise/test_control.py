@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pyinit.supervise import process
 from support import processes
 from support.supervised import Supervised, Talk, app, worker
 from support.waiting import until
@@ -130,6 +132,25 @@ def test_fault_of_ours_is_answered(supervise: Supervise) -> None:
         talk.socket.settimeout(5)
         assert "internal error in ping: ZeroDivisionError" in talk.send(do="ping").answer()["error"]
         assert talk.send(do="list").answer()["ok"]
+
+
+def test_client_when_there_is_no_descriptor_left(supervise: Supervise) -> None:
+    """It waits, while the supervisor sleeps, and is served when there is room."""
+    supervised = supervise(worker("web")).ready()
+    pid = supervised.run.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    with supervised.talk() as first:
+        for _ in range(2):  # after its second turn it has closed what it had of those before
+            first.send(do="ping").answer()
+        free = min(set(range(256)) - set(processes.descriptors(pid)))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        with supervised.talk() as talk:
+            talk.send(do="ping")
+            used = process.cpu(pid) or 0
+            time.sleep(1.5)  # that nothing happens can only be watched
+            assert (process.cpu(pid) or 0) - used < 0.3
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+            assert talk.answer()["ok"]
 
 
 def test_half_a_request(supervise: Supervise) -> None:
