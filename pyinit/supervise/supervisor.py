@@ -315,7 +315,7 @@ class Supervisor:
 
     def ask(self, worker: Worker) -> None:
         """The stop message or signal, to the worker alone: those below it are its own affair while it lives."""
-        one = self.running.get(worker)
+        one = self._alive(worker)
         if one is None:
             return
         if one.connections:
@@ -329,20 +329,29 @@ class Supervisor:
 
     def kill(self, worker: Worker) -> None:
         """SIGKILL to a worker and everybody below it."""
-        one = self.running.get(worker)
+        one = self._alive(worker)
         if one is None:
             return
         process.signal_child(one.pid, signals.KILL)
         self._kill_family(one)
 
+    def _alive(self, worker: Worker) -> "Running | None":
+        """A worker's process, None once it has been reaped: its number may be another's."""
+        one = self.running.get(worker)
+        return one if one is not None and self.by_pid.get(one.pid) is one else None
+
     def ask_rest(self, worker: Worker) -> None:
         """The stop signal to those that a worker has left behind."""
-        one = self.running[worker]
+        one = self.running.get(worker)
+        if one is None:
+            return  # they have gone meanwhile
         process.send_all(lambda: self._family(one), worker.spec.stop_signal)
 
     def kill_rest(self, worker: Worker) -> None:
         """SIGKILL to the same; and where nobody tells us of their ends, this is when they are looked for."""
-        one = self.running[worker]
+        one = self.running.get(worker)
+        if one is None:
+            return
         if not self._family(one):
             self._swept(one)
             return

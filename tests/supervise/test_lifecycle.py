@@ -454,6 +454,31 @@ def in_its_process(code: str, given: Json) -> "subprocess.CompletedProcess[str]"
     return subprocess.run(command, input=text, env=env, text=True, capture_output=True, timeout=20, check=False)
 
 
+REUSED = """
+from pyinit.init import signals
+one.fleet.begin(time.monotonic())
+one.carry_out()
+(worker, running), = one.running.items()
+del one.by_pid[running.pid]  # as if it had been reaped, and its number were somebody else's now
+one.ask(worker)
+one.kill(worker)
+time.sleep(0.2)  # that nothing happens can only be watched
+assert os.waitpid(running.pid, os.WNOHANG) == (0, 0)
+del one.running[worker]
+one.ask_rest(worker)
+one.kill_rest(worker)
+os.kill(running.pid, signals.KILL)
+os.waitpid(running.pid, 0)
+"""
+
+
+def test_nobody_else_is_signalled(tmp_path: Path) -> None:
+    """What is decided about a worker may be done after its end."""
+    given = spec(app("web", ["sleep", "30"]), control=str(tmp_path / "control"))
+    done = in_its_process(REUSED, given)
+    assert done.returncode == 0, done.stderr
+
+
 CLOCK = """
 one.arm()
 _, look = one.timers["cron web"]
@@ -467,7 +492,11 @@ look()
     ("ahead", "shift", "is_due"), [(12, 13, True), (12, 1, False), (0.5, -2, False), (0.5, 1, True)]
 )
 def test_cron_of_a_clock_that_is_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float, shift: float, is_due: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: float,
+    shift: float,
+    is_due: bool,  # noqa: FBT001
 ) -> None:
     """An entry is due when the clock shows its time, whatever it showed when the timer was made. Hours."""
     monkeypatch.setenv("SHIFT", str(shift * 3600))
