@@ -252,7 +252,7 @@ def _address(value: object) -> dict[str, Any]:
 def _regex(text: object) -> str:
     try:
         re.compile(_text(text))
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise _wrong(text, f"no regular expression: {error}", "write one that Python's re understands") from None
     return str(text)
 

@@ -173,7 +173,7 @@ def _ready(value: "Any") -> "dict[str, Any]":
 
         try:
             re.compile(value["pattern"].encode())
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             raise ValueError from None
     if value["kind"] == DESCRIPTOR and not 3 <= value["number"] < 256:
         raise ValueError
@@ -350,7 +350,11 @@ def _fill(target: "Any", given: "Any", kinds: "dict[str, Kind]", where: str, oth
             raise SpecError(f"{where}: the key {key!r} is missing; it is {kind.words}")
         try:
             setattr(target, key, kind.read(given[key]))
-        except ValueError:
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+        ):  # of a hand-written value, where a number or a text was thought of
             raise SpecError(f"{where}: {key} is {_show(given[key])}; write {kind.words}") from None
 
 

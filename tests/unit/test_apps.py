@@ -255,6 +255,7 @@ def test_ways_to_be_ready(text: str, ready: dict[str, Any], tmp_path: Path) -> N
         ("ready = { http = 'http://a/' }\nnode = true", "is answered by whichever is up"),
         ("ready = { http = 'https://a/' }", "'https://a/' is no URL of plain HTTP"),
         ("ready = { log = '(' }", "'(' is no regular expression: missing )"),
+        ("ready = { log = 'a{99999999999999}' }", "'a{99999999999999}' is no regular expression: "),
         ("ready = { descriptor = 2 }", "'2' is no whole number from 3"),
         ("ready = { descriptor = 999 }", "'999' is no descriptor from 3 to 255"),
         ("ready = { tcp = 'unix:/a' }", "'unix:/a' is no address of TCP"),
