@@ -37,7 +37,8 @@ STOP_SIGNALS = (signals.TERM, signals.INT, signals.QUIT)
 RELOAD_SIGNAL, REOPEN_SIGNAL = signals.HUP, 12  # USR2
 IGNORED = (10, 14)
 """USR1 and ALRM mean nothing here, and would end the supervisor."""
-TEMPORARY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+NO_ROOM = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+TEMPORARY = (errno.EAGAIN, *NO_ROOM)
 """Why a process cannot be started now, and perhaps a second later."""
 MEMORY_PAUSE = 2.0
 """Seconds between two looks at the memory of those that have a limit."""
@@ -724,9 +725,7 @@ class Supervisor:
         try:
             connection, _address = self.listener.accept()
         except OSError as error:
-            if (
-                error.errno in TEMPORARY and error.errno != errno.EAGAIN
-            ):  # it stays ready meanwhile, and would keep us busy
+            if error.errno in NO_ROOM:  # it stays ready meanwhile, and would keep us busy
                 self.unwatch(self.listener)
                 self.timers["accept"] = (time.monotonic() + 1, lambda: self.watch(self.listener, READ, self._accept))
             return
