@@ -252,7 +252,7 @@ def _address(value: object) -> dict[str, Any]:
 def _regex(text: object) -> str:
     try:
         re.compile(_text(text))
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise _wrong(text, f"no regular expression: {error}", "write one that Python's re understands") from None
     return str(text)
 
@@ -592,6 +592,11 @@ def _check_app(document: Document, name: str, app: Mapping[str, Any], apps: Mapp
             "ready",
             f"a {ready['kind']} probe of an address that instances share is answered by whichever is up, the old one too; "
             'write "listening" (with node), "notify", "message" or { log = "..." }',
+        )
+    if ready["kind"] == "descriptor" and ready["number"] < 3 + len(app["listen"]):
+        raise refuse(
+            "ready",
+            f"the sockets of listen have the numbers from 3 on; write {{ descriptor = {3 + len(app['listen'])} }}",
         )
     if app["backoff_first"] > app["backoff_max"]:
         raise refuse("backoff_first", "it is longer than backoff_max; write a shorter one, or a longer backoff_max")

@@ -224,7 +224,7 @@ class Channel:
         about = {"cmd": CMD, "id": request["id"], "host": host or "::"}
         address = (None if both else host, request["port"])
         try:
-            shared = listen(*address, backlog if type(backlog) is int and backlog > 0 else BACKLOG)
+            shared = listen(*address, min(backlog, MOST_BACKLOG) if type(backlog) is int and backlog > 0 else BACKLOG)
         except (OSError, ValueError) as error:  # ValueError: a host with a NUL in it
             number = getattr(error, "errno", None) or 0
             self.say(
@@ -260,3 +260,5 @@ class Channel:
 
 BACKLOG = 511
 """Node's own, where listen() says nothing."""
+MOST_BACKLOG = 65535
+"""More than that is no number for listen(2); the kernel cuts it to net.core.somaxconn."""

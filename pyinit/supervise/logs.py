@@ -43,6 +43,8 @@ AT_ONCE = 4096
 RETRY = 1.0
 """Seconds after which a file that could not be written is tried again."""
 STDOUT, STDERR = "stdout", "stderr"
+CONSOLES, NOWHERE = ("/dev/stdout", "/dev/stderr"), "/dev/null"
+"""Paths that mean the container's stdout, or that nothing is kept: not opened, for they are no files."""
 
 NOWAIT_UNKNOWN = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ESPIPE)
 
@@ -89,6 +91,7 @@ class Console:
                 if error.errno not in (errno.EAGAIN, errno.EINTR):
                     self.dropped += data.count(b"\n")
                     self.size -= len(self.pending.pop(0))  # a full disk behind a redirection, say
+                self.is_full = self.is_full and self.size >= LOW
                 return
             self.size -= written
             if written == len(data):
@@ -170,7 +173,11 @@ class LogFile:
     def open(self) -> None:
         """Open it, again after somebody has moved it away. Raises OSError."""
         os.makedirs(os.path.dirname(self.path) or "/", exist_ok=True)
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        fd = os.open(self.path, flags, 0o640)
+        if not _is_regular(fd):  # a FIFO or a terminal would be waited for, and a device moved away
+            os.close(fd)
+            raise OSError(errno.EINVAL, "it is no regular file")
         self.close()
         self.fd = fd
         self.size = os.fstat(fd).st_size
@@ -192,8 +199,12 @@ class LogFile:
 
     def truncate(self) -> None:
         """`flush`: what is in it is not wanted any more."""
-        os.ftruncate(self.fd, 0)
-        self.size = 0
+        try:
+            os.ftruncate(self.fd, 0)
+        except OSError as error:
+            self.warn(f"cannot empty {self.path}: {error.strerror}")
+        else:
+            self.size = 0
 
     def put(self, data: bytes) -> None:
         """Whole lines, into this file and, where it gets too large or too old, into the next ones."""
@@ -284,14 +295,13 @@ class LogFile:
             self.no_rotation_before = self.clock() + RETRY
             self.warn(f"cannot rotate {self.path}: {error.strerror}; going on with the file that is open")
             return False
-        for _, name in files[: max(len(files) + 1 - self.logs.keep, 0)]:
+        names = [*(name for _, name in files), old]
+        for name in names[: max(len(names) - self.logs.keep, 0)]:
             try:
                 os.unlink(name)
             except OSError:
                 pass  # somebody else has
-        if self.logs.keep == 0:
-            os.unlink(old)
-        elif self.logs.compress:
+        if self.logs.keep and self.logs.compress:
             self.compress(old)
         return True
 

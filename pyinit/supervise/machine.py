@@ -257,6 +257,13 @@ def give_up_start(m: Moment) -> "Result":
     return m.life.but(phase=ERRORED, deadline=FOREVER, status=m.event[1], why=m.event[2]), []
 
 
+def give_up_stop(m: Moment) -> "Result":
+    """It was asked to stop before it could be executed, which it could not."""
+    if m.life.then == TO_STOP:
+        return m.life.but(phase=STOPPED, deadline=FOREVER, status=m.event[1], why=m.event[2]), []
+    return give_up_start(m)
+
+
 def ready(m: Moment) -> "Result":
     return m.life.but(phase=READY, deadline=FOREVER), []
 
@@ -379,12 +386,14 @@ TABLE: "tuple[Row, ...]" = (
     (DRAINING, STOP,     always,         stop),
     (DRAINING, AGAIN,    always,         again),
 
+    (STOPPING, FAILED,   always,         give_up_stop),  # it was asked before it was there
     (STOPPING, TIMEOUT,  always,         kill),
     (STOPPING, STOP,     always,         hurry),
     (STOPPING, LEAVE,    always,         stop_then),
     (STOPPING, AGAIN,    always,         start_then),
     (STOPPING, START,    always,         start_then),
 
+    (KILLING,  FAILED,   always,         give_up_stop),
     (KILLING,  TIMEOUT,  always,         kill),
     (KILLING,  STOP,     always,         stop_then),
     (KILLING,  LEAVE,    always,         stop_then),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 PROBE_PAUSE = 0.2
 """Seconds between two attempts of a probe."""
+MOST_MESSAGES = 64
+"""Datagrams that are read before others have their turn."""
 
 
 class Notify:
@@ -26,13 +28,15 @@ class Notify:
         self.fd: Final = self.socket.fileno()
 
     def seen(self) -> bool:
-        while True:
+        """To be asked as long as the worker lives: it goes on writing (STATUS=, WATCHDOG=1), and waits where nobody reads."""
+        is_ready = False
+        for _ in range(MOST_MESSAGES):
             try:
                 message = self.socket.recv(4096)
             except OSError:
-                return False
-            if b"READY=1" in message.split(b"\n"):
-                return True
+                break
+            is_ready = is_ready or b"READY=1" in message.split(b"\n")
+        return is_ready
 
     def close(self) -> None:
         self.socket.close()

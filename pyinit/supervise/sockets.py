@@ -5,8 +5,10 @@ else. TCP_NODELAY is inherited by what is accepted, and a server that takes its 
 SO_REUSEPORT, a socket for each worker: closing one of them resets every connection that waits in its queue (listen(2), tcp(7)).
 """
 
+import errno
 import os
 import socket
+import stat
 
 TYPE_CHECKING = False  # of typing, without importing it
 if TYPE_CHECKING:
@@ -111,14 +113,16 @@ def _bind(family: int, address: "Any", backlog: int, *, both: bool = False) -> s
 
 
 def unix(path: str, mode: int) -> socket.socket:
-    """A listening unix socket; one that nobody listens on any more is replaced."""
+    """A listening unix socket; one that nobody listens on any more is replaced, and nothing else is ever removed."""
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         try:
             one.bind(path)
         except OSError as error:
-            if error.errno != 98 or not _is_abandoned(path):  # EADDRINUSE
+            if error.errno != errno.EADDRINUSE:
                 raise
+            if there := _occupant(path):
+                raise OSError(error.errno, f"{error.strerror}: {path} is {there}") from None
             os.unlink(path)
             one.bind(path)
         os.chmod(path, mode)
@@ -129,12 +133,15 @@ def unix(path: str, mode: int) -> socket.socket:
     return one
 
 
-def _is_abandoned(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+def _occupant(path: str) -> str:
+    """What is there, in words; empty for a socket that nobody listens on. A connection to any other file is refused too."""
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return "there already, and is no socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            return True
+            return ""
         except OSError:
-            return False
-    return False
+            pass  # EAGAIN, say: its queue is full
+    return "a socket on which somebody listens"

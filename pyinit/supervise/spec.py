@@ -4,6 +4,8 @@ Checked strictly all the same: whoever writes the JSON by hand, or of another ve
 Durations are seconds in the JSON and stay so here; null is a time without end.
 """
 
+import os
+
 from pyinit.init import signals
 
 TYPE_CHECKING = False  # of typing, without importing it
@@ -43,8 +45,13 @@ def _exactly(*types: type) -> "Callable[[Any], Any]":
     return read
 
 
+def _is_text(value: "Any") -> bool:
+    """Whether the kernel can be given it. Raises ValueError for half of a surrogate pair, which no bytes stand for."""
+    return isinstance(value, str) and b"\0" not in os.fsencode(value)
+
+
 def _words(value: "Any") -> "tuple[str, ...]":
-    if not isinstance(value, list) or not all(isinstance(word, str) and "\0" not in word for word in value):
+    if not isinstance(value, list) or not all(_is_text(word) for word in value):
         raise ValueError
     return tuple(value)
 
@@ -57,15 +64,16 @@ def _command(value: "Any") -> "tuple[str, ...]":
 
 
 def _text(value: "Any") -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not _is_text(value) or not value:
         raise ValueError
-    return value
+    text: str = value
+    return text
 
 
 def _map(value: "Any") -> "dict[str, str]":
-    if not isinstance(value, dict) or any("\0" in key or "=" in key or not key for key in value):
+    if not isinstance(value, dict) or any("=" in key or not key for key in value):
         raise ValueError
-    _words(list(value.values()))
+    _words([*value, *value.values()])
     return value
 
 
@@ -165,7 +173,7 @@ def _ready(value: "Any") -> "dict[str, Any]":
 
         try:
             re.compile(value["pattern"].encode())
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             raise ValueError from None
     if value["kind"] == DESCRIPTOR and not 3 <= value["number"] < 256:
         raise ValueError
@@ -342,7 +350,11 @@ def _fill(target: "Any", given: "Any", kinds: "dict[str, Kind]", where: str, oth
             raise SpecError(f"{where}: the key {key!r} is missing; it is {kind.words}")
         try:
             setattr(target, key, kind.read(given[key]))
-        except ValueError:
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+        ):  # of a hand-written value, where a number or a text was thought of
             raise SpecError(f"{where}: {key} is {_show(given[key])}; write {kind.words}") from None
 
 
@@ -393,6 +405,11 @@ def _app(given: "Any", where: str) -> App:
         raise SpecError(
             f"{where}: ready is {app.ready['kind']!r}, and its workers share an address, where any other one would answer; "
             "write 'notify', 'listening', 'log' or 'alive'"
+        )
+    if app.ready["kind"] == DESCRIPTOR and app.ready["number"] < 3 + len(app.listen):
+        raise SpecError(
+            f"{where}: ready is descriptor {app.ready['number']}, and the sockets of 'listen' have the numbers from 3 on; "
+            f"write {3 + len(app.listen)}"
         )
     if app.ready["kind"] == MESSAGE and not (app.node or app.channel):
         raise SpecError(f"{where}: ready is 'message', which needs a channel; write channel: true")

@@ -37,12 +37,17 @@ STOP_SIGNALS = (signals.TERM, signals.INT, signals.QUIT)
 RELOAD_SIGNAL, REOPEN_SIGNAL = signals.HUP, 12  # USR2
 IGNORED = (10, 14)
 """USR1 and ALRM mean nothing here, and would end the supervisor."""
-TEMPORARY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+NO_ROOM = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+TEMPORARY = (errno.EAGAIN, *NO_ROOM)
 """Why a process cannot be started now, and perhaps a second later."""
 MEMORY_PAUSE = 2.0
 """Seconds between two looks at the memory of those that have a limit."""
 MOST_READS = 16
 """Reads from one pipe before others have their turn."""
+MOST_DIGITS = 20
+"""Of a variable that grows from instance to instance: what is longer is no number that anybody counts with."""
+LAST_WORDS = 0.5
+"""Seconds that stdout's reader has at the very end."""
 LISTEN_FDS_START = 3
 """sd_listen_fds(3)."""
 COMPRESS = (
@@ -107,8 +112,10 @@ class Supervisor:
         signal_pipe.setblocking(False)
         self.signal_pipe: Final = signal_pipe
         _signal.set_wakeup_fd(signal_pipe.fileno(), warn_on_full_buffer=False)
+        self.signalled: set[int] = set()
+        """What has come; the descriptor only wakes us, for of many signals in one turn it drops some."""
         for number in (*STOP_SIGNALS, RELOAD_SIGNAL, REOPEN_SIGNAL, signals.CHLD, *IGNORED):
-            _signal.signal(number, _do_nothing)
+            _signal.signal(number, lambda came, _: self.signalled.add(came))
         self.watch(self.wake_up, READ, self._signals)
 
     # --- the loop ---
@@ -176,9 +183,10 @@ class Supervisor:
 
     def _signals(self, _: int) -> None:
         try:
-            numbers = set(self.wake_up.recv(4096))
+            self.wake_up.recv(4096)
         except BlockingIOError:
             return
+        numbers, self.signalled = self.signalled, set()
         if signals.CHLD in numbers:
             self.reap()
         now = time.monotonic()
@@ -213,7 +221,7 @@ class Supervisor:
             one.pid = process.spawn(
                 spec.command, one.environment, spec.cwd, descriptors, user=(spec.uid, spec.gid), label=worker.label
             )
-        except (process.StartError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing stays open, and the worker is not taken for one that runs
             self._close(one)
             self._not_started(worker, error)
             return
@@ -222,7 +230,6 @@ class Supervisor:
                 os.close(fd)
         self.running[worker] = one
         self.by_pid[one.pid] = one
-        self._watch_signs(one)
         if one.channel is not None:
             channel = one.channel
             self.watch(channel, READ, lambda _: self._heard(one, channel))
@@ -232,12 +239,14 @@ class Supervisor:
         self.report.say(
             2, "spawn", f"started {worker.label} as PID {one.pid}", app=spec.name, instance=worker.instance, pid=one.pid
         )
+        self._watch_signs(one)  # last: what the user's file names is used here, and the process is known already
 
-    def _not_started(self, worker: Worker, error: "process.StartError | OSError") -> None:
+    def _not_started(self, worker: Worker, error: Exception) -> None:
         """It is given up, or, where the machine has no room now, has ended in a second: then the policy decides."""
-        text = f"cannot start {worker.label}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        is_plain = isinstance(error, process.StartError)
+        text = str(error) if is_plain else f"cannot start {worker.label}: {getattr(error, 'strerror', None) or error}"
         status = error.status if isinstance(error, process.StartError) else program.OWN_FAILURE << 8
-        if error.errno not in TEMPORARY:
+        if getattr(error, "errno", None) not in TEMPORARY:
             self.fleet.happened(worker, (machine.FAILED, status, text), time.monotonic())
             return
         self.report.warn(text)
@@ -252,11 +261,11 @@ class Supervisor:
     def _descriptors(self, one: Running, opened: "list[int]") -> "dict[int, int]":
         """What a process is to have open, by its number there, and its environment; `opened` is what we close after the fork."""
         worker, spec = one.worker, one.worker.spec
-        environ = one.environment = environment(worker)
         self.recent = {place: recent for place, recent in self.recent.items() if place in place.app.places}
         recent = self.recent.setdefault(worker.place, logs.Recent())
         one.output = logs.Output(spec.name, worker.instance, spec.logs, self.form, self.console, recent)
         one.output.listeners.append(lambda stream, lines: self._follow(worker, stream, lines))
+        environ = one.environment = environment(worker)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         opened.append(null)
         descriptors = {0: null, 1: null, 2: null}
@@ -307,7 +316,7 @@ class Supervisor:
 
     def ask(self, worker: Worker) -> None:
         """The stop message or signal, to the worker alone: those below it are its own affair while it lives."""
-        one = self.running.get(worker)
+        one = self._alive(worker)
         if one is None:
             return
         if one.connections:
@@ -321,20 +330,29 @@ class Supervisor:
 
     def kill(self, worker: Worker) -> None:
         """SIGKILL to a worker and everybody below it."""
-        one = self.running.get(worker)
+        one = self._alive(worker)
         if one is None:
             return
         process.signal_child(one.pid, signals.KILL)
         self._kill_family(one)
 
+    def _alive(self, worker: Worker) -> "Running | None":
+        """A worker's process, None once it has been reaped: its number may be another's."""
+        one = self.running.get(worker)
+        return one if one is not None and self.by_pid.get(one.pid) is one else None
+
     def ask_rest(self, worker: Worker) -> None:
         """The stop signal to those that a worker has left behind."""
-        one = self.running[worker]
+        one = self.running.get(worker)
+        if one is None:
+            return  # they have gone meanwhile
         process.send_all(lambda: self._family(one), worker.spec.stop_signal)
 
     def kill_rest(self, worker: Worker) -> None:
         """SIGKILL to the same; and where nobody tells us of their ends, this is when they are looked for."""
-        one = self.running[worker]
+        one = self.running.get(worker)
+        if one is None:
+            return
         if not self._family(one):
             self._swept(one)
             return
@@ -395,7 +413,10 @@ class Supervisor:
             else:
                 is_stray = True
         for one, status in ended:
-            self._ended(one, status)
+            try:
+                self._ended(one, status)
+            except Exception as error:  # noqa: BLE001 - as in `run`: nobody will ever tell of the others' ends again
+                self.report.warn(f"internal error at the end of {one.mark}, going on: {error!r}; please report it")
         if is_stray:
             for one in list(self.running.values()):
                 if one.worker.life.phase == machine.SWEEPING and not self._family(one):
@@ -470,8 +491,8 @@ class Supervisor:
     def _sign(self, one: Running, sign: "ready.Notify | ready.Descriptor | ready.Probe") -> None:
         seen = sign.seen()
         if seen or seen is None:
-            self.unwatch(sign.fd)
             if not isinstance(sign, ready.Notify):
+                self.unwatch(sign.fd)
                 sign.close()
                 one.signs.remove(sign)
             if seen:
@@ -494,8 +515,8 @@ class Supervisor:
             probe = ready.Probe(one.worker.spec.ready)
             one.signs = [probe]
             self._watch_sign(one, probe, WRITE)
-        except OSError:
-            pass  # no socket, or no such name yet
+        except (OSError, ValueError):
+            pass  # no socket, or no such name yet, or none that a name could be
         self.timers[f"probe {one.worker.label}"] = (time.monotonic() + ready.PROBE_PAUSE, lambda: self._probe(one))
 
     def _is_ready(self, one: Running) -> None:
@@ -539,7 +560,9 @@ class Supervisor:
         for stream, paths in chosen.items():
             output.to_console[stream] = paths == [None] and spec.logs.combined is None
             for path in (*paths, spec.logs.combined):
-                if path is None:
+                if path in logs.CONSOLES:
+                    output.to_console[stream] = True
+                if path in (None, logs.NOWHERE, *logs.CONSOLES):
                     continue
                 try:
                     output.files[stream].append(
@@ -684,13 +707,13 @@ class Supervisor:
         when = Entry(text).next(now)
         if when is not None:
             wait = min(when - now, 3600.0)
-            is_due = wait == when - now
-            self.timers[f"cron {name}"] = (time.monotonic() + wait, lambda: self._cron(name, text, is_due=is_due))
+            self.timers[f"cron {name}"] = (time.monotonic() + wait, lambda: self._cron(name, text, when))
 
-    def _cron(self, name: str, text: str, *, is_due: bool) -> None:
+    def _cron(self, name: str, text: str, when: float) -> None:
         group = self.fleet.groups.get(name)
         if group is None:
             return  # deleted meanwhile
+        is_due = time.time() >= when
         self._arm_cron(name, text)
         if is_due and not group.is_stopped:
             self.report.say(1, "cron", f"{name} is due ({text}): its workers are replaced", app=name)
@@ -705,7 +728,10 @@ class Supervisor:
     def _accept(self, _: int) -> None:
         try:
             connection, _address = self.listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_ROOM:  # it stays ready meanwhile, and would keep us busy
+                self.unwatch(self.listener)
+                self.timers["accept"] = (time.monotonic() + 1, lambda: self.watch(self.listener, READ, self._accept))
             return
         client = control.Client(connection)
         if refusal := client.refusal():
@@ -803,14 +829,7 @@ class Supervisor:
             self._answer_the_last()
         except Exception as error:  # noqa: BLE001 - as in `run`
             self.report.warn(f"internal error at the end: {error!r}; please report it")
-        for output in list(self.outputs):
-            self._drain_streams(output)
-        deadline = time.monotonic() + 0.5
-        while self.console.pending and time.monotonic() < deadline and self.console.can_wait:
-            self._console()
-            for key, events in self.selector.select(0.05):
-                if key.fileobj == self.console.fd:
-                    key.data(events)
+        self._last_words()
         for file in self.files.values():
             file.close()
         for named in self.sockets.values():
@@ -821,14 +840,27 @@ class Supervisor:
             pass  # gone already
         self.report.say(2, "exit", f"exit {self.status}", code=self.status)
 
+    def _last_words(self) -> None:
+        """What is left in the pipes and for the console; a full console takes a part, then there is room for the next."""
+        deadline = time.monotonic() + LAST_WORDS
+        with selectors.PollSelector() as stdout:
+            while True:
+                for output in list(self.outputs):
+                    self._drain_streams(output)
+                if not self.console.pending or not self.console.can_wait:
+                    return
+                if time.monotonic() >= deadline:
+                    break
+                if not stdout.get_map():
+                    stdout.register(self.console.fd, WRITE)
+                if stdout.select(0.05):
+                    self.console.flush()
+        self.report.warn(f"nobody has read stdout for {LAST_WORDS} s: what was said last is lost")
+
 
 def chance() -> float:
     """A number from 0 to 1. The random module would cost 2 MB."""
     return int.from_bytes(os.urandom(4), "little") / 2**32
-
-
-def _do_nothing(*_: object) -> None:
-    """A handler, so that the wake-up descriptor is written to."""
 
 
 def _line(worker: Worker, stream: str, text: str) -> "dict[str, Any]":
@@ -851,7 +883,8 @@ def environment(worker: Worker) -> "dict[str, str]":
     environ["pm_id"] = str(worker.id)
     for name in spec.increment_variables:
         first = environ.get(name, "0")
-        if first.lstrip("-").isdigit():
+        digits = first.removeprefix("-")
+        if digits.isascii() and digits.isdigit() and len(digits) < MOST_DIGITS:
             environ[name] = str(int(first) + worker.instance)
     return environ
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pyinit.supervise import control
+from pyinit.supervise import control, process
 from support import processes
 from support.supervised import Supervised, Talk, app, worker
 from support.waiting import until
@@ -123,15 +124,41 @@ def test_wrong_requests(supervise: Supervise, line: bytes, words: str) -> None:
     assert "internal error" not in supervised.run.err
 
 
-def test_a_word_that_fails_on_us(supervise: Supervise) -> None:
-    """What nobody has foreseen, as a number that is too large for the regular expressions of this Python, is an answer too."""
-    supervised = supervise(worker("web")).ready()
+BROKEN = """
+import sys
+sys.path.insert(0, sys.argv[1].rpartition("/pyinit/")[0])
+from pyinit.supervise import start, words
+words.WORDS["ping"] = lambda call: 1 // 0
+sys.exit(start.start(sys.argv[2:]))
+"""
+
+
+def test_fault_of_ours_is_answered(supervise: Supervise) -> None:
+    """Whoever asked does not wait for ever, and everything else goes on."""
+    supervised = supervise(worker("web"), flags=("-c", BROKEN)).ready()
     with supervised.talk() as talk:
-        answer = talk.send(do="list", select=["/a{99999999999999999999}/"]).answer()
-        assert answer["ok"] is False
-        assert "internal error in list: OverflowError(" in answer["error"]
-        assert talk.send(do="ping").answer()["ok"]
-    supervised.run.wait_err("internal error in list: OverflowError")
+        talk.socket.settimeout(5)
+        assert "internal error in ping: ZeroDivisionError" in talk.send(do="ping").answer()["error"]
+        assert talk.send(do="list").answer()["ok"]
+
+
+def test_client_when_there_is_no_descriptor_left(supervise: Supervise) -> None:
+    """It waits, while the supervisor sleeps, and is served when there is room."""
+    supervised = supervise(worker("web")).ready()
+    pid = supervised.run.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    with supervised.talk() as first:
+        for _ in range(2):  # after its second turn it has closed what it had of those before
+            first.send(do="ping").answer()
+        free = min(set(range(256)) - set(processes.descriptors(pid)))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        with supervised.talk() as talk:
+            talk.send(do="ping")
+            used = process.cpu(pid) or 0
+            time.sleep(1.5)  # that nothing happens can only be watched
+            assert (process.cpu(pid) or 0) - used < 0.3
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+            assert talk.answer()["ok"]
 
 
 def test_half_a_request(supervise: Supervise) -> None:

@@ -1,7 +1,9 @@
 """Starting, ends, restarts and stopping: one supervisor, real workers."""
 
+import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support import processes
-from support.supervised import Json, Supervised, app, guest, worker
+from support.supervised import MAIN, Json, Supervised, app, guest, spec, worker
 from support.waiting import until
 
 Supervise = Callable[..., Supervised]
@@ -67,6 +69,28 @@ forever()
     run = supervise(two).ready().run
     names = "['N', 'PATH', 'PORT', 'PYINIT_WORKER', 'pm_id']"
     assert sorted(run.lines) == [f"web:0 | {names} 0 0 3000", f"web:1 | {names} 1 1 3001"]
+
+
+@pytest.mark.parametrize("value", ["--5", "-", "\u00b2", "9" * 5000, "http"])
+def test_variable_that_is_no_number(supervise: Supervise, value: str) -> None:
+    """It stays as it is."""
+    one = worker("web", "say(os.environ['PORT'] == os.environ['SAME']); forever()", increment_variables=["PORT"])
+    one["environment"] |= {"PORT": value, "SAME": value}
+    assert supervise(one).ready().run.lines == ["web:0 | True"]
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", "a\0b"])
+def test_address_that_is_no_name(supervise: Supervise, host: str) -> None:
+    """Whatever goes wrong before the fork: said, with no process taken for one that runs, and nothing left open."""
+    broken = worker("web", listen=[{"host": host, "port": 80}], autostart=False)
+    supervised = supervise(broken, worker("other")).ready()
+    before = len(processes.descriptors(supervised.run.pid))
+    for _ in range(3):
+        assert supervised.ask("start", "web")["ok"] is False
+    assert supervised.states() == ["errored", "ready"]
+    assert row(supervised, "web")["why"].startswith("cannot start web:0: ")
+    until(lambda: len(processes.descriptors(supervised.run.pid)) == before, 10, "what was opened to be closed")
+    assert "internal error" not in supervised.run.err
 
 
 def test_what_a_worker_inherits(supervise: Supervise) -> None:
@@ -311,6 +335,33 @@ def python_for(uid: int) -> str:
     return next(python for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3") if works(python))
 
 
+OF_A_CONTAINER = ("+chown", "+dac_override", "+fowner", "+kill", "+setgid", "+setuid", "+setpcap", "+net_bind_service")
+"""Capabilities that engines leave to root, and none by which it might read the memory of others."""
+
+
+def test_strays_of_another_user(supervise: Supervise) -> None:
+    """Root of a container has no CAP_SYS_PTRACE, and may not read whose they are. Those of another app stay."""
+    if os.geteuid() or shutil.which("setpriv") is None:
+        pytest.skip("only root can give workers a user of their own, and setpriv (util-linux) take a capability away")
+    uid = 64998
+    code = "daemon(lambda: (say('stray', os.getpid()), forever())); forever()"
+    apps = [worker(name, code, uid=uid, gid=uid) for name in ("web", "other")]
+    for one in apps:
+        one["command"][0] = python_for(uid)
+    wrapper = ("setpriv", "--inh-caps", "-all", "--bounding-set", f"-all,{','.join(OF_A_CONTAINER)}")
+    supervised = supervise(*apps, wrapper=wrapper).ready()
+    for name in ("web", "other"):
+        supervised.run.wait_out(f"{name}:0 | stray")
+    strays = [int(line.split()[-1]) for line in sorted(supervised.run.lines, reverse=True)]
+    pid = supervised.do("ping")["pid"]
+    assert Path(f"/proc/{strays[0]}").stat().st_uid == uid
+    until(lambda: set(strays) <= set(processes.children(pid)), 10, "both strays to be the supervisor's")
+    supervised.do("stop", "web")
+    assert sorted(processes.children(pid)) == sorted([strays[1], *supervised.pids("other")])
+    fields = processes.status(pid)
+    assert (fields["Uid"].split(), fields["Gid"].split()) == (["0"] * 4, ["0"] * 4)
+
+
 def test_worker_that_forks_without_end(supervise: Supervise) -> None:
     """`list` answers, and stop ends the tree."""
     if os.geteuid():
@@ -371,6 +422,90 @@ def test_no_room_for_a_process(supervise: Supervise) -> None:
     assert supervised.states("other") == ["ready"]
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     until(lambda: supervised.states("web") == ["ready"], 20, "the second try")
+
+
+MADE = """
+import json, os, signal, sys, time
+from pyinit.init.report import Report
+from pyinit.supervise import control, supervisor
+from pyinit.supervise.spec import parse
+given = json.load(sys.stdin)
+one = supervisor.Supervisor(parse(given), control.listen(given["control"]), Report(2))
+"""
+"""A supervisor that does not run yet, in a process of its own."""
+FLOOD = """
+for _ in range(5000):
+    os.kill(os.getpid(), signal.SIGCHLD)
+os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(one.run())
+"""
+
+
+def test_more_signals_than_the_wake_up_descriptor_holds(tmp_path: Path) -> None:
+    """All in one turn, and the last of them is the one that matters."""
+    given = spec(app("web", ["sleep", "30"]), control=str(tmp_path / "control"))
+    assert in_its_process(FLOOD, given).returncode == 0
+
+
+def in_its_process(code: str, given: Json) -> "subprocess.CompletedProcess[str]":
+    """What becomes of MADE and this."""
+    env = {**os.environ, "PYTHONPATH": str(MAIN.parents[2])}
+    command, text = [sys.executable, "-c", MADE + code], json.dumps(given)
+    return subprocess.run(command, input=text, env=env, text=True, capture_output=True, timeout=20, check=False)
+
+
+REUSED = """
+from pyinit.init import signals
+one.fleet.begin(time.monotonic())
+one.carry_out()
+(worker, running), = one.running.items()
+del one.by_pid[running.pid]  # as if it had been reaped, and its number were somebody else's now
+one.ask(worker)
+one.kill(worker)
+time.sleep(0.2)  # that nothing happens can only be watched
+assert os.waitpid(running.pid, os.WNOHANG) == (0, 0)
+del one.running[worker]
+one.ask_rest(worker)
+one.kill_rest(worker)
+os.kill(running.pid, signals.KILL)
+os.waitpid(running.pid, 0)
+"""
+
+
+def test_nobody_else_is_signalled(tmp_path: Path) -> None:
+    """What is decided about a worker may be done after its end."""
+    given = spec(app("web", ["sleep", "30"]), control=str(tmp_path / "control"))
+    done = in_its_process(REUSED, given)
+    assert done.returncode == 0, done.stderr
+
+
+CLOCK = """
+one.arm()
+_, look = one.timers["cron web"]
+real = time.time
+time.time = lambda: real() + float(os.environ["SHIFT"])
+look()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ahead", "shift", "is_due"), [(12, 13, True), (12, 1, False), (0.5, -2, False), (0.5, 1, True)]
+)
+def test_cron_of_a_clock_that_is_set(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: float,
+    shift: float,
+    is_due: bool,  # noqa: FBT001
+) -> None:
+    """An entry is due when the clock shows its time, whatever it showed when the timer was made. Hours."""
+    monkeypatch.setenv("SHIFT", str(shift * 3600))
+    then = time.localtime(time.time() + ahead * 3600)
+    entry = f"{then.tm_min} {then.tm_hour} * * *"
+    given = spec(app("web", ["sleep", "30"], cron=entry, autostart=False), control=str(tmp_path / "control"))
+    done = in_its_process(CLOCK, given)
+    assert done.returncode == 0, done.stderr
+    assert ("web is due" in done.stderr) is is_due
 
 
 @pytest.mark.parametrize("number", ["USR1", "ALRM", "WINCH", "CONT", "CHLD"])

@@ -126,6 +126,32 @@ def test_file_that_cannot_be_opened(supervise: Supervise) -> None:
     assert supervised.run.lines == ["web:0 | up"]
 
 
+def test_paths_that_are_no_files(supervise: Supervise) -> None:
+    """The container's stdout, and nowhere; with instances and rotation too, nothing is made or moved in /dev."""
+    logs = {"stdout": "/dev/stdout", "stderr": "/dev/null", "per_instance": True, "max_size": 10}
+    code = "os.write(2, b'nothing ' * 9 + b'\\n'); say('up'); forever()"
+    other = worker("other", "os.write(2, b'up\\n'); forever()", logs={"stderr": "/dev/stderr"})
+    supervised = supervise(worker("web", code, instances=2, logs=logs), other).ready()
+    supervised.do("flush")
+    assert sorted(supervised.run.lines) == ["other:0 | up", "web:0 | up", "web:1 | up"]
+    assert [*Path("/dev").glob("stdout?*"), *Path("/dev").glob("null?*")] == []
+    assert "cannot" not in supervised.run.err
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_fifo(supervise: Supervise, tmp_path: Path, is_read: bool) -> None:  # noqa: FBT001
+    """Nobody waits for its reader: it is refused, and the lines go to stdout."""
+    path = tmp_path / "out.log"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if is_read else -1
+    supervised = supervise(worker("web", "say('up'); forever()", logs={"stdout": str(path)})).ready()
+    why = "it is no regular file" if is_read else "No such device or address"
+    supervised.run.wait_err(f"cannot open {path} for the output of web: {why}; ")
+    assert supervised.run.lines == ["web:0 | up"]
+    if is_read:
+        os.close(reader)
+
+
 def test_json(supervise: Supervise) -> None:
     """One object a line, whatever bytes the line holds."""
     code = r"""
@@ -173,6 +199,44 @@ def test_last_words(supervise: Supervise) -> None:
     assert run.wait() == 0
     assert run.lines[-1] == "web:0 | last words"
     assert len(run.lines[0]) > 60_000
+
+
+FAREWELL = """
+import array, fcntl, termios
+unread, number = array.array("i", [0]), 0
+while number < 22_000 or unread[0] < 20_000:
+    os.write(1, b"%06d\\n" % number)
+    number += 1
+    fcntl.ioctl(1, termios.FIONREAD, unread)
+say("done"); ready(); leave()
+"""
+"""More than stdout's pipe and what is kept for it hold, so that a part is still in the worker's own pipe when it has ended."""
+
+
+def test_last_words_for_a_late_reader(supervise: Supervise) -> None:
+    """Its pipe, and what is kept, are full when the last worker ends: all of it comes, as it is read."""
+    reader, writer = os.pipe()
+    supervised = supervise(worker("web", FAREWELL, restart="never"), stdout=writer)
+    os.close(writer)
+    supervised.run.wait_err("started web:0")
+    until(lambda: not processes.children(supervised.run.pid), 20, "its end")
+    text = b""
+    while data := os.read(reader, 1 << 16):
+        text += data
+    os.close(reader)
+    *lines, last = text.splitlines()
+    assert last == b"web:0 | done"
+    assert [int(line.split()[-1]) for line in lines] == list(range(len(lines)))
+
+
+def test_last_words_that_nobody_reads(supervise: Supervise) -> None:
+    """They are given up, in words."""
+    reader, writer = os.pipe()
+    run = supervise(worker("web", FAREWELL, restart="never"), stdout=writer).run
+    os.close(writer)
+    assert run.wait() == 0
+    run.wait_err("nobody has read stdout for 0.5 s: what was said last is lost")
+    os.close(reader)
 
 
 def test_off(supervise: Supervise) -> None:

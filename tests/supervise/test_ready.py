@@ -79,6 +79,33 @@ def test_not_ready_when_it_does_not(supervise: Supervise, way: str) -> None:
     until(lambda: supervised.states("web") == ["errored"], 20, "the second time")
 
 
+def test_messages_after_readiness(supervise: Supervise) -> None:
+    """More of them than its queue holds: nobody waits in sd_notify, and a second READY=1 changes nothing."""
+    code = """
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+s.send(b"READY=1")
+for n in range(2000):
+    s.send(b"STATUS=%d\\nWATCHDOG=1" % n)
+s.send(b"READY=1")
+say("sent"); forever()
+"""
+    supervised = supervise(worker("web", code)).ready()
+    supervised.run.wait_out("web:0 | sent")
+    assert supervised.states() == ["ready"]
+
+
+def test_probe_of_what_is_no_name(supervise: Supervise) -> None:
+    """Not ready, and nobody else's end is missed for it."""
+    one = app("web", guest("say('last'); leave(1)"), ready={"kind": "http", "url": "http://a..b/"}, restart="never")
+    other = app("other", guest("leave(1)"), restart="never")
+    supervised = supervise(one, other, worker("stays"))
+    until(lambda: supervised.states("web", "other") == ["exited", "exited"], 10, "both ends")
+    assert supervised.run.lines == ["web:0 | last"]
+    assert "internal error" not in supervised.run.err
+
+
 def test_messages_of_a_stranger_are_no_readiness(supervise: Supervise) -> None:
     """Another value, another message: they are the program's own affair."""
     code = r"""

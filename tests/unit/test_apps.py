@@ -255,6 +255,7 @@ def test_ways_to_be_ready(text: str, ready: dict[str, Any], tmp_path: Path) -> N
         ("ready = { http = 'http://a/' }\nnode = true", "is answered by whichever is up"),
         ("ready = { http = 'https://a/' }", "'https://a/' is no URL of plain HTTP"),
         ("ready = { log = '(' }", "'(' is no regular expression: missing )"),
+        ("ready = { log = 'a{99999999999999}' }", "'a{99999999999999}' is no regular expression: "),
         ("ready = { descriptor = 2 }", "'2' is no whole number from 3"),
         ("ready = { descriptor = 999 }", "'999' is no descriptor from 3 to 255"),
         ("ready = { tcp = 'unix:/a' }", "'unix:/a' is no address of TCP"),
@@ -541,3 +542,12 @@ def test_the_schema_knows_every_key(tmp_path: Path) -> None:
     assert not fits(write(tmp_path, "[apps.web]\ncommand = 'x'\ngrase = 1\n").values, SCHEMA)
     assert not fits(write(tmp_path, "[apps.web]\nnode = true\n").values, SCHEMA)
     assert set(SCHEMA["properties"]["apps"]["additionalProperties"]["properties"]) == set(apps.BY_NAME)
+
+
+def test_descriptor_that_a_socket_has(tmp_path: Path) -> None:
+    """The numbers from 3 on are those of `listen`."""
+    text = "[apps.web]\ncommand = 'x'\nlisten = ['8080', '8081']\nready = {{ descriptor = {} }}\n"
+    assert "ready: the sockets of listen have the numbers from 3 on; write { descriptor = 5 }" in error(
+        tmp_path, text.format(4)
+    )
+    assert app(tmp_path, text.format(5).partition("\n")[2].partition("\n")[2])["ready"]["number"] == 5

@@ -258,6 +258,21 @@ def test_refusal(error: Exception, number: int) -> None:
     theirs.close()
 
 
+def test_backlog_beyond_all_measure() -> None:
+    """As much as can be had."""
+    ours, theirs = pair()
+    with socket.create_server(("127.0.0.1", 0)) as shared:
+
+        def listen(_host: str | None, _port: int, backlog: int) -> socket.socket:
+            shared.listen(backlog)
+            return shared
+
+        ours.answer(REQUEST | {"backlog": 2**40}, listen)
+        assert json.loads(theirs.recv(65536))["msg"]["act"] == "socket"
+    ours.close()
+    theirs.close()
+
+
 def test_socket_closed_before_it_could_be_sent() -> None:
     """Its app is being stopped: nothing else is sent under its number."""
     ours, theirs = pair()

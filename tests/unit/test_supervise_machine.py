@@ -87,7 +87,7 @@ def events(app_: App, world: World) -> Iterator[tuple[Event, float]]:
         for status in (0, 3 << 8):
             for left in (False, True):
                 yield (machine.ENDED, status, left), 0
-        if world.life.phase == machine.STARTING:
+        if world.life.phase in (machine.STARTING, machine.STOPPING, machine.KILLING):  # asked before it was executed
             yield (machine.FAILED, 127 << 8, "no such file"), 0
     if world.strays:
         yield (machine.EMPTY,), 0

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import pty
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,7 +37,10 @@ def test_whole_spec() -> None:
         ({"command": []}, "app 'web': command is []; write a list of texts, the program first"),
         ({"command": [""]}, "command is ['']"),
         ({"command": ["a\0b"]}, "command is"),
+        ({"command": ["a\ud800b"]}, "command is"),
         ({"environment": {"A=B": "c"}}, "environment is"),
+        ({"environment": {"A": "\ud800"}}, "environment is"),
+        ({"environment": {"\ud800": "b"}}, "environment is"),
         ({"environment": {"A": 1}}, "environment is {'A': 1}; write an object of texts"),
         ({"instances": 0}, "app 'web': instances is 0; write a whole number but 0, or \"max\""),
         ({"instances": True}, "instances is True"),
@@ -49,6 +53,10 @@ def test_whole_spec() -> None:
         ({"ready": {"kind": "sometimes"}}, "ready is {'kind': 'sometimes'}; write an object with a \"kind\""),
         ({"ready": {"kind": "log"}}, "ready is"),
         ({"ready": {"kind": "log", "pattern": "("}}, "ready is"),
+        ({"ready": {"kind": "log", "pattern": "a{99999999999999}"}}, "ready is"),
+        ({"ready": {"kind": "log", "pattern": "(" * 5000 + ")" * 5000}}, "ready is"),
+        ({"ready": {"kind": ["log"]}}, "ready is {'kind': ['log']}"),
+        ({"grace": 10**400}, "grace is"),
         ({"ready": {"kind": "descriptor", "number": 2}}, "ready is"),
         ({"ready": {"kind": "http", "url": "https://x"}}, "ready is"),
         ({"ready": {"kind": "listening"}}, "ready is 'listening', which only a Node app with the preload reports"),
@@ -56,6 +64,10 @@ def test_whole_spec() -> None:
         ({"ready": {"kind": "tcp", "host": "::1", "port": 1}, "instances": 2}, "its workers share an address"),
         ({"listen": [{"host": "", "port": 0}]}, "listen is"),
         ({"listen": [{"port": 80}]}, "listen is"),
+        (
+            {"listen": [{"host": "", "port": 80}], "ready": {"kind": "descriptor", "number": 3}},
+            "the sockets of 'listen' have the numbers from 3 on; write 4",
+        ),
         ({"restart": "sometimes"}, "restart is 'sometimes'; write one of always, on-failure, never"),
         ({"after": ["db"]}, "app 'web' is to start after 'db', which is no app here; there are web"),
         ({"after": ["web"]}, "web after web: nobody would be first"),
@@ -248,6 +260,39 @@ def test_stream_gives_the_lines_however_they_are_cut(text: bytes, cuts: list[int
         found += lines
     os.close(reader)
     assert found == (text if text.endswith(b"\n") or not text else text + b"\n")
+
+
+def test_console_that_fails_is_not_full_for_ever() -> None:
+    """A terminal that has hung up: what waited for it is dropped, and those who write are read again."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(theirs, False)
+    console = logs.Console(theirs)
+    while not console.is_full:
+        console.put(b"a line\n" * 1000)
+    os.close(ours)
+    for _ in range(len(console.pending)):
+        assert console.pending
+        console.flush()
+    assert (console.pending, console.size, console.is_full) == ([], 0, False)
+    os.close(theirs)
+
+
+def test_rotated_file_that_somebody_else_has_removed(tmp_path: Path) -> None:
+    """Whoever tidies up was faster: nothing of it is our affair."""
+    path = tmp_path / "out.log"
+    app_ = parse(spec(app("web", ["true"], logs={"stdout": str(path), "max_size": 10, "keep": 0}))).apps[0]
+
+    def clock() -> float:
+        for one in tmp_path.glob("out.log.*"):
+            one.unlink()
+        return 100.0
+
+    said: list[str] = []
+    file = logs.LogFile(str(path), app_.logs, clock, said.append, said.append)
+    for _ in range(3):
+        file.put(b"a line\n")
+    file.close()
+    assert (path.read_bytes(), said) == (b"a line\n", [])
 
 
 NUMBERED = {"/l/web.log": "/l/web-1.log", "/l/web": "/l/web-1", "/l.d/web": "/l.d/web-1", "/l/.web": "/l/.web-1"}
