@@ -23,6 +23,7 @@ from pyinit.verify.acts import Stage, perform
 from pyinit.verify.evidence import Act
 from pyinit.verify.ready import Readiness
 from pyinit.verify.subject import ImageSubject, image_of
+from support import processes
 from support.lint_pages import examples, write
 from support.waiting import until
 
@@ -174,9 +175,11 @@ def test_which_shells_stay(shell: str, stays: bool, containers: Engine, base: st
 
 
 def names(container: Container) -> list[str]:
-    """Its processes, PID 1 first."""
-    top = container.engine.client.api.top(container.id, "-eo pid,comm")
-    return [row[-1] for row in sorted(top["Processes"], key=lambda row: int(row[0]))]
+    """Its processes, PID 1 first. (`docker top` wants ps on the engine's machine.)"""
+    first = container.engine.client.api.inspect_container(container.id)["State"]["Pid"]
+    return [
+        Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() for pid in (first, *processes.descendants(first))
+    ]
 
 
 def test_program_that_forks(

@@ -108,6 +108,7 @@ def test_every_check_has_its_fault() -> None:
     assert caught == {check.id for check in inits.CHECKS if check.severity is not Severity.NOTE}
 
 
+@pytest.mark.timeout(300)  # a flood of zombies on a busy machine
 @pytest.mark.parametrize(("fault", "check"), FAULTY)
 def test_a_fault_is_caught(place: tuple[Engine, Agent], fault: str, check: str) -> None:
     """An init with one fault fails the check that is about it."""
