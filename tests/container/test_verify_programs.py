@@ -1,6 +1,6 @@
 """`pyinitctl verify` on programs that nobody here designed: what it says of them as they are usually run, and that its advice holds.
 
-Two of the table in docker/programs/verdicts.md; all of it takes a quarter of an hour, by tests/support/verdicts.py.
+Two rows of the table that tests/support/verdicts.py writes, which takes a quarter of an hour.
 """
 
 from collections.abc import Iterator
