@@ -480,6 +480,7 @@ def test_nobody_else_is_signalled(tmp_path: Path) -> None:
 
 
 CLOCK = """
+one.fleet.begin(time.monotonic())  # not stopped; nothing of it is carried out
 one.arm()
 _, look = one.timers["cron web"]
 real = time.time
@@ -502,7 +503,7 @@ def test_cron_of_a_clock_that_is_set(
     monkeypatch.setenv("SHIFT", str(shift * 3600))
     then = time.localtime(time.time() + ahead * 3600)
     entry = f"{then.tm_min} {then.tm_hour} * * *"
-    given = spec(app("web", ["sleep", "30"], cron=entry, autostart=False), control=str(tmp_path / "control"))
+    given = spec(app("web", ["sleep", "30"], cron=entry), control=str(tmp_path / "control"))
     done = in_its_process(CLOCK, given)
     assert done.returncode == 0, done.stderr
     assert ("web is due" in done.stderr) is is_due
