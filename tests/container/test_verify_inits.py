@@ -32,7 +32,6 @@ FAULTY = (
     ("masks the code", "EX-01"),
     ("forgets the signal", "EX-02"),
     ("reaps once", "ZO-02"),
-    ("reaps once", "ST-06"),
     ("forgets other sessions", "PT-03"),
     ("asks the program alone", "PT-05"),
     ("never kills", "PT-07"),
@@ -103,8 +102,11 @@ def test_pyinit_passes_all(place: tuple[Engine, Agent]) -> None:
 
 
 def test_every_check_has_its_fault() -> None:
-    """There is an init that each check fails; that SE-03 does without any is shown below."""
-    caught = {check for _, check in FAULTY} | set(BY_FILE.values()) | {"SE-03"}
+    """There is an init that each check fails; that SE-03 does without any is shown below.
+
+    ST-06 is the same judge as ZO-02 with forty times as many: an init that fails it needs minutes to make that many zombies.
+    """
+    caught = {check for _, check in FAULTY} | set(BY_FILE.values()) | {"SE-03", "ST-06"}
     assert caught == {check.id for check in inits.CHECKS if check.severity is not Severity.NOTE}
 
 
