@@ -17,7 +17,7 @@ from typing import Any
 
 import dockerfile
 
-from pyinit.lint.findings import Place, UnreadableError, Word
+from pyinit.lint.findings import Place, UnreadableError, Word, content_of
 from pyinit.lint.launch import Kind, Launch, Script
 from pyinit.lint.programs import PLAIN_BASES, base_of, base_stop_signal
 
@@ -235,15 +235,9 @@ def _in_context(
 
 def read(path: Path, context: Path | None = None, arguments: Mapping[str, str] | None = None) -> Dockerfile:
     """Raises UnreadableError."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MOST + 1)
-    except OSError as error:
-        raise UnreadableError(error.strerror or str(error)) from None
-    if len(raw) > MOST:
-        raise UnreadableError(f"it has more than {MOST} bytes, which no Dockerfile has")
+    text = content_of(path, MOST, ", which no Dockerfile has")
     folders = (context,) if context else tuple(dict.fromkeys((path.parent, Path())))
-    return parse(raw.decode("utf-8", "replace").removeprefix("\ufeff"), str(path), folders, arguments or {})
+    return parse(text.removeprefix("\ufeff"), str(path), folders, arguments or {})
 
 
 def parse(text: str, path: str, context: Sequence[Path] = (), given: Mapping[str, str] | None = None) -> Dockerfile:

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class UnreadableError(Exception):
     """A file cannot be read as what it should be. The message says why; the path is told by who asked."""
+
+
+def content_of(path: Path, most: int, remark: str = "") -> str:
+    """The text of a file of at most so many bytes; `remark` is said of one with more. Raises UnreadableError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(most + 1)
+    except OSError as error:
+        raise UnreadableError(error.strerror or str(error)) from None
+    if len(raw) > most:
+        raise UnreadableError(f"it has more than {most} bytes{remark}")
+    return raw.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, order=True)

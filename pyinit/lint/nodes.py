@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from pyinit.lint.findings import Place, UnreadableError, Word
+from pyinit.lint.findings import Place, UnreadableError, Word, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,14 +18,7 @@ MOST = 5_000_000
 
 def read(path: Path) -> list[yaml.Node]:
     """The documents of a file. Raises UnreadableError."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MOST + 1)
-    except OSError as error:
-        raise UnreadableError(error.strerror or str(error)) from None
-    if len(raw) > MOST:
-        raise UnreadableError(f"it has more than {MOST} bytes")
-    return parse(raw.decode("utf-8", "replace"))
+    return parse(content_of(path, MOST))
 
 
 def parse(text: str) -> list[yaml.Node]:

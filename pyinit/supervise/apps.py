@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pyinit.init import options, signals
-from pyinit.supervise import client, tomltext
+from pyinit.supervise import client, cron, tomltext
 
 VERSION = 1
 """Of the spec."""
@@ -299,23 +299,19 @@ def _url(value: object) -> str:
     return text
 
 
-CRON = (("minute", 0, 59, ""), ("hour", 0, 23, ""), ("day", 1, 31, ""), ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"),
-        ("weekday", 0, 7, "sun mon tue wed thu fri sat"))  # fmt: skip
-NICKNAMES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
+CRON = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day", 1, 31, ()),
+    ("month", 1, 12, cron.MONTHS),
+    ("weekday", 0, 7, cron.DAYS),
+)
 
 
 def _cron(value: object) -> str:
     """Five fields, as in crontab(5); names of months and days become numbers, `@daily` and the like the fields that they stand for."""
     text = _text(value).strip()
-    fields = NICKNAMES.get(text.lower(), text).split()
+    fields = cron.NICKNAMES.get(text.lower(), text).split()
     if len(fields) != len(CRON):
         raise _wrong(
             text,
@@ -325,8 +321,8 @@ def _cron(value: object) -> str:
     return " ".join(_cron_field(text, field, *row) for field, row in zip(fields, CRON, strict=True))
 
 
-def _cron_field(text: str, field: str, name: str, least: int, most: int, words: str) -> str:
-    numbers = {word: str(least + index) for index, word in enumerate(words.split())}
+def _cron_field(text: str, field: str, name: str, least: int, most: int, words: Sequence[str]) -> str:
+    numbers = {word: str(least + index) for index, word in enumerate(words)}
     found = re.sub("[a-z]+", lambda word: numbers.get(word[0], word[0]), field.lower())
     for part in found.split(","):
         shape = re.fullmatch(r"(?:\*|([0-9]{1,2})-([0-9]{1,2}))(?:/([0-9]{1,2}))?|([0-9]{1,2})", part)

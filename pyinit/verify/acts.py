@@ -431,9 +431,8 @@ def _asked(stop: Stop, number: int) -> float:
     """When the stop signal came, on the account's clock; where no signals are seen, when the engine was told to send it."""
     if stop.account is None:
         return 0.0
-    init = stop.account.init
-    began = (init.ended or 0.0) - stop.seconds
-    return min((one.time for one in init.signals if one.number == number and one.time >= began), default=began)
+    heard = (one.time for one in stop.account.init.signals if one.number == number and one.time >= stop.began)
+    return min(heard, default=stop.began)
 
 
 def helper(stage: Stage, target: Started, word: str, *arguments: str) -> Mapping[str, Any]:

@@ -79,6 +79,11 @@ class Stop:
         return self.account is not None and self.account.source == "trace"
 
     @property
+    def began(self) -> float:
+        """When it began, on the account's clock; 0 without an account."""
+        return (self.account.init.ended or 0.0) - self.seconds if self.account else 0.0
+
+    @property
     def members(self) -> tuple[Process, ...]:
         """The container's own processes that were alive when the stop began or were born later, PID 1 first: those of exec sessions,
         whose parents are outside, are not the container's to end.
@@ -86,14 +91,13 @@ class Stop:
         if self.account is None or self.timeline is None:
             return ()
         init = self.account.init
-        began = max((one.ended or 0.0 for one in (init,)), default=0.0) - self.seconds
         inside = {init.pid} | {seen.pid for seen in self.before if seen.parent == init.pid}
         found = []
         for process in self.account.processes:
             if process is init or process.parent in inside or process.pid in inside:
                 if process.pid is not None:  # one that was gone before its number could be read is nobody's parent
                     inside.add(process.pid)
-                if process.ended is None or process.ended >= began - 0.001:
+                if process.ended is None or process.ended >= self.began - 0.001:
                     found.append(process)
         return tuple(sorted(found, key=lambda process: not process.is_init))
 

@@ -158,10 +158,7 @@ def program_was_asked(case: Case, _act: Act, stop: Stop) -> Finding:
     behind = [
         process
         for process in stop.members
-        if process.parent in shells
-        and not process.is_init
-        and process.pid not in shells
-        and process.born <= _began(stop)
+        if process.parent in shells and not process.is_init and process.pid not in shells and process.born <= stop.began
     ]
     if not behind:
         return passed(f"no program runs behind a shell (PID 1 is {first.name!r})")
@@ -189,12 +186,6 @@ def program_was_asked(case: Case, _act: Act, stop: Stop) -> Finding:
         *(ended_how(stop, process) for process in stop.members),
         *proof,
     )
-
-
-def _began(stop: Stop) -> float:
-    """When the stop began, on the account's clock."""
-    init = stop.account.init if stop.account else None
-    return (init.ended or 0.0) - stop.seconds if init else 0.0
 
 
 @_needs_stop("stop")

@@ -62,12 +62,8 @@ def verdict_on(run: Run, *, strict: bool) -> str:
     if status == 1:
         failures = ", ".join(one.check.id for one in run.results if is_failure(one) and not one.known)
         return f"it does not stop as it should: {failures}"
-    missing = [
-        one.check.id
-        for one in run.results
-        if one.finding.verdict is Verdict.SKIPPED and not one.excused and (strict or one.required)
-    ]
-    return f"nothing failed, but not everything that is required could be judged: {', '.join(missing)}"
+    missing = ", ".join(one.check.id for one in run.unjudged(strict=strict))
+    return f"nothing failed, but not everything that is required could be judged: {missing}"
 
 
 # --- in a terminal ---

@@ -57,8 +57,12 @@ class Run:
         """The exit status: 0, 1 (something failed) or 2 (nothing failed, but a required check was skipped)."""
         if any(one.finding.verdict is Verdict.FAIL and not one.excused and not one.known for one in self.results):
             return 1
-        unjudged = [one for one in self.results if one.finding.verdict is Verdict.SKIPPED and not one.excused]
-        return 2 if any(strict or one.required for one in unjudged) else 0
+        return 2 if self.unjudged(strict=strict) else 0
+
+    def unjudged(self, *, strict: bool) -> list[Result]:
+        """What was skipped and should not have been: what is required, or with `strict` everything that nobody left out with a reason."""
+        gaps = [one for one in self.results if one.finding.verdict is Verdict.SKIPPED and not one.excused]
+        return [one for one in gaps if strict or one.required]
 
 
 def run(stage: Stage, plan: Plan, tell: Callable[[str, int, int], None]) -> Run:

@@ -24,6 +24,8 @@ import docker
 import docker.errors
 import pytest
 
+from pyinit.containers.engine import Engine
+from pyinit.containers.remote import Agent
 from support import engines
 from support.containers import LABEL, Container, Run, left_behind, remove
 from support.terminal import OpenTerminal, Terminal
@@ -365,3 +367,20 @@ def docker_compose_file() -> list[str]:
 @pytest.fixture(scope="session")
 def docker_compose_project_name(session_name: str) -> str:
     return f"pyinit{session_name[:12]}"
+
+
+# --- the tool's own engine session and observer ---
+
+
+@pytest.fixture(scope="module")
+def containers() -> Iterator[Engine]:
+    """A session of `pyinitctl verify`, which makes all containers of a module."""
+    with Engine() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def observer(containers: Engine) -> Iterator[Agent]:
+    """One observer for all of them."""
+    with Agent(containers) as agent:
+        yield agent

@@ -55,20 +55,6 @@ SAID = {
 }
 
 
-@pytest.fixture(scope="module")
-def containers() -> Iterator[Engine]:
-    """The session that makes all containers here."""
-    with Engine() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def observer(containers: Engine) -> Iterator[Agent]:
-    """One observer for all."""
-    with Agent(containers) as agent:
-        yield agent
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _no_image_stays(client: docker.DockerClient) -> Iterator[None]:
     yield

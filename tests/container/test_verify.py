@@ -315,20 +315,6 @@ ROWS = (
 
 
 @pytest.fixture(scope="module")
-def containers() -> Iterator[Engine]:
-    """The session that makes all containers here."""
-    with Engine() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def observer(containers: Engine) -> Iterator[Agent]:
-    """One observer for all."""
-    with Agent(containers) as agent:
-        yield agent
-
-
-@pytest.fixture(scope="module")
 def images(client: docker.DockerClient, image: str) -> Mapping[str, str]:
     """The stages of docker/checks/Dockerfile, by name."""
     names = re.findall(r"^FROM .* AS (\w+)$", (CHECKS / "Dockerfile").read_text("utf-8"), re.MULTILINE)

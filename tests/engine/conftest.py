@@ -7,7 +7,7 @@ own. `engine` says which init, each in turn; `way` is for tests that are about t
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from support import engines
 from support.engines import Engine
+from support.failures import pytest_runtest_makereport, runs_of  # noqa: F401 - a hook is found by its name
 from support.runs import HOST, NAMESPACE, Run
 
 Start = Callable[..., Run]
@@ -49,18 +50,6 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 def way(request: pytest.FixtureRequest) -> Engine:
     """The init under test, by every way in."""
     return engine_of(request.param, request)
-
-
-runs_of = pytest.StashKey[list[Run]]()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure shows what the test ran, what that said, and which processes are left of it."""
-    report = yield
-    if report.when == "call" and report.failed:
-        report.sections += [("run", str(run)) for run in item.stash.get(runs_of, [])[-4:]]
-    return report
 
 
 @pytest.fixture

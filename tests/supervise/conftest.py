@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.failures import pytest_runtest_makereport, runs_of  # noqa: F401 - a hook is found by its name
 from support.runs import Run
 from support.supervised import MAIN, Json, Supervised, spec
 from support.workers import Listen, Workers
@@ -27,17 +28,6 @@ Make = Callable[..., Workers]
 PROGRAMS = Path(__file__).parent / "programs"
 INSTALLED = "installed"
 VERSIONS = ("18", "22", "24")
-
-runs_of = pytest.StashKey[list[Run]]()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure shows what the test ran, what that said, and which processes are left of it."""
-    report = yield
-    if report.when == "call" and report.failed:
-        report.sections += [("run", str(run)) for run in item.stash.get(runs_of, [])[-4:]]
-    return report
 
 
 @pytest.fixture
