@@ -10,6 +10,8 @@ from jsonschema import Draft202012Validator
 
 from support.dispositions import hear_what_is_ignored
 
+SECOND_TRY = Path(__file__).resolve().parent.parent / ".results" / "second-try"
+
 
 def pytest_configure() -> None:
     """Refuse to start when `import pyinit` finds anything but the wheel: everything proven would be about something else."""
@@ -23,6 +25,17 @@ def pytest_configure() -> None:
             "use ./tests/run, or run .venv/bin/pytest (not `python -m pytest`) after it"
         )
     hear_what_is_ignored()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A test that fails is run once more. Who passed only then is named, with the failure: that is a race to be found."""
+    again = terminalreporter.stats.get("rerun", [])
+    for report in again:
+        terminalreporter.section(f"failed at the first try: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+    if again and SECOND_TRY.parent.is_dir():
+        with SECOND_TRY.open("a", encoding="utf-8") as file:
+            file.writelines(f"{report.nodeid}\n" for report in again)
 
 
 @pytest.fixture(scope="session")

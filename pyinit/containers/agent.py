@@ -72,9 +72,12 @@ class Agent:
         }
 
     def look(self, watch: int) -> list[dict[str, Any]]:
-        """Everybody who is there now; see `Seen`."""
-        depth = len(procfs.numbers(self._watches[watch][1])) - 1
-        return [seen for pid in procfs.members(self._namespace(watch)) if (seen := _look(pid, depth))]
+        """Everybody who is there now; see `Seen`. They are in the account from now on."""
+        observer, init = self._watches[watch]
+        depth = len(procfs.numbers(init)) - 1
+        found = [seen for pid in procfs.members(self._namespace(watch)) if (seen := _look(pid, depth))]
+        observer.look()
+        return found
 
     def listening(self, pid: int) -> list[int]:
         """The TCP ports on which somebody listens in the network namespace of that process."""

@@ -53,7 +53,7 @@ from pyinit.containers.events import (
     UnavailableError,
 )
 from pyinit.containers.tracefs import SI_KERNEL, Tracing
-from pyinit.containers.tracer import Tracer
+from pyinit.containers.tracer import NUMBER_KEPT, Tracer
 from pyinit.init import signals
 from pyinit.init.options import show
 
@@ -72,9 +72,6 @@ SLOW_LOOK_EVERY = 1.0
 
 LAST_WORDS_WITHIN = 1.0
 """Seconds after PID 1's end in which the process connector may still tell of ends: it does so after the kernel has told the parent."""
-
-NUMBER_KEPT = 1.0
-"""Seconds for which a number surely still means the one who ended: the kernel gives all others away first."""
 
 BORN_WITHIN = 0.05
 """Seconds by which two births of one number are the same: /proc rounds to 10 ms."""
@@ -222,6 +219,12 @@ class Observer:
         if self._failure is not None:
             raise RuntimeError("the observer failed; its account ends there") from self._failure
         return self._complete
+
+    def look(self) -> None:
+        """Takes in whoever is there now: without it, where nobody tells of births, one born 20 ms ago may not be known yet."""
+        with self._lock:
+            if self._source == "pidfd" and not self._over.is_set():
+                self._look()
 
     def account(self) -> Account:
         """What has been seen so far. Complete after `wait` said so; valid after `close`."""
@@ -430,7 +433,8 @@ class Observer:
                 if known is None or threads:
                     self._follow(pid)
                 elif self._source == "pidfd" and known.ended is None:
-                    known.name, known.command = procfs.stat(pid).name, procfs.command(pid)
+                    known.name = procfs.stat(pid).name
+                    known.command = procfs.command(pid) or known.command  # a zombie has none
 
     def _follow(self, pid: int) -> None:
         """A member that was not born before our eyes, and its threads."""

@@ -37,6 +37,8 @@ _FORK, _VFORK, _CLONE, _EXEC, _EXIT, _STOP = 1, 2, 3, 4, 6, 128
 _OPTIONS = 1 << _FORK | 1 << _VFORK | 1 << _CLONE | 1 << _EXEC | 1 << _EXIT
 _ANY = os.WNOHANG | 0x40000000 | 0x20000000
 """__WALL: threads, too; __WNOTHREAD: those of this thread alone, so that nobody else's children are touched."""
+NUMBER_KEPT = 1.0
+"""Seconds for which a number surely still means the one who ended: the kernel gives all others away first."""
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -48,6 +50,8 @@ class Tracer:
         self._libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
         self._libc.ptrace.restype = ctypes.c_long
         self._known: set[int] = set()
+        self._unborn: dict[int, tuple[float, int]] = {}
+        """When and with which status those ended of whose birth their parents have not told yet: who is killed at once comes first."""
 
     def follow(self, thread: int) -> None:
         """Follows a thread. Raises ProcessLookupError when it is gone, UnavailableError when it may not be traced."""
@@ -78,6 +82,8 @@ class Tracer:
                 if os.WIFSTOPPED(status):
                     yield from self._stopped(thread, status >> 16, os.WSTOPSIG(status))
                 else:
+                    if thread not in self._known:
+                        self._unborn[thread] = time.monotonic(), status
                     self._known.discard(thread)
                     yield Exited(time.monotonic(), thread, status)
 
@@ -88,6 +94,9 @@ class Tracer:
             child = self._message(thread)
             # it may have been told of before: whichever comes first, this or its own first stop
             yield Born(now, thread, child, "", event == _CLONE and Path(f"/proc/{thread}/task/{child}").exists())
+            ended, status = self._unborn.pop(child, (0.0, 0))
+            if ended > now - NUMBER_KEPT:
+                yield Exited(ended, child, status)
         elif event == _EXEC:
             former = self._message(thread)
             if former != thread:

@@ -153,7 +153,7 @@ def test_termination_log(log: Path, run: Run) -> None:
     assert container.wait() == 137
     text = log.read_text("utf-8")
     assert text.startswith("pyinit: exit 137, python3: SIGKILL")
-    assert "killed 1 after 0." in text
+    assert re.search(r"killed 1 after \d+\.\d s", text)
     assert text.endswith("\n")
     assert len(text.encode()) <= 4096
 

@@ -475,6 +475,23 @@ step(); os._exit(0)
     assert all(one.ended is not None and one.ended > one.born - 0.02 for one in account.processes)  # /proc rounds
 
 
+def test_who_is_looked_at_is_in_the_account(start_any: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody tells of births, a look takes in who was born since the last, and a zombie's command line is not forgotten."""
+    monkeypatch.setattr(observer_module, "LOOK_EVERY", 60)
+    run = guest(start_any, 'step(); child("born", sleeper); step()')
+    with Observer(run.pid, source="pidfd") as observer:
+        run.send("USR1").wait_out("born")
+        assert [one.inside for one in observer.account().processes] == [1]
+        observer.look()
+        [_, born] = observer.account().processes
+        assert (born.inside, bool(born.command)) == (2, True)
+        os.kill(born.pid or 0, signal.SIGUSR2)
+        until(lambda: observer.account().processes[1].ended, 10, "its end, which nobody reaps")
+        assert observer.account().processes[1].command == born.command
+        run.send("TERM")
+        run.wait()
+
+
 @needs_connector
 def test_born_during_the_first_look(start_any: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connector is listened to before the first look at /proc: who is born, and ends, while that goes on is not missed."""

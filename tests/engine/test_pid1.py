@@ -103,7 +103,7 @@ def test_outsider_does_not_hold_up_the_exit(start: Start, start_any: Start) -> N
     ).ready()
     began = time.monotonic()
     assert run.send("USR1").wait() == 0
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert outsider.wait() != 0  # killed by the kernel with its namespace
     assert "asked" not in outsider.lines
 
