@@ -7,9 +7,9 @@ in a pod (Kubernetes would then see neither a crash nor who is ready), and a cha
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from math import ceil, floor
 from pathlib import PurePosixPath
@@ -245,8 +245,8 @@ class _App:
     # --- the documents ---
 
     def _kind(self, version: str, kind: str, spec: Manifest) -> Manifest:
-        # copies: what is one object in two places becomes an anchor in YAML
-        return {"apiVersion": version, "kind": kind, "metadata": json.loads(json.dumps(self.metadata)), "spec": spec}
+        # a copy: what is one object in two places becomes an anchor in YAML
+        return {"apiVersion": version, "kind": kind, "metadata": deepcopy(self.metadata), "spec": spec}
 
     def _selector(self) -> Manifest:
         return {"matchLabels": dict(self.labels)}
