@@ -298,10 +298,12 @@ def pod_of(manifest: Manifest) -> dict[str, Any]:
     return found
 
 
-def pod_name(manifest: Manifest) -> str:
-    """As podman calls it."""
+def pods_of(manifest: Manifest) -> Sequence[str]:
+    """The names that podman gives to its pods; none for what makes none."""
     name = str(manifest["metadata"]["name"])
-    return name if manifest["kind"] == "Pod" else f"{name}-pod"
+    if manifest["kind"] == "Deployment":
+        return [f"{name}-pod-{number}" for number in range(manifest["spec"].get("replicas", 1))]
+    return [name] if manifest["kind"] == "Pod" else []
 
 
 @contextlib.contextmanager
@@ -309,11 +311,11 @@ def played(podman: Podman, manifests: Sequence[Manifest], tmp_path: Path) -> Ite
     """Run manifests; gives the termination log of each container, which is mounted as the kubelet mounts it."""
     logs: dict[str, Path] = {}
     containers = []
-    pods = [manifest for manifest in manifests if manifest["kind"] in ("Pod", "Deployment")]
-    for manifest in pods:
+    pods = [pod for manifest in manifests for pod in pods_of(manifest)]
+    for manifest in filter(pods_of, manifests):
         volumes = pod_of(manifest).setdefault("volumes", [])
         for container in pod_of(manifest)["containers"]:
-            containers.append(f"{pod_name(manifest)}-{container['name']}")
+            containers += [f"{pod}-{container['name']}" for pod in pods_of(manifest)]
             logs[container["name"]] = log = tmp_path / f"{container['name']}.log"
             log.touch()
             volumes.append({"name": container["name"], "hostPath": {"path": str(log), "type": "File"}})
@@ -322,15 +324,17 @@ def played(podman: Podman, manifests: Sequence[Manifest], tmp_path: Path) -> Ite
     file = tmp_path / "played.yaml"
     file.write_text(yaml.safe_dump_all(manifests, explicit_start=True), encoding="utf-8")
     try:
-        podman("kube", "play", "--network=none", str(file))
+        print(
+            podman("kube", "play", "--network=none", str(file), errors_too=True)
+        )  # it also tells what it does not know
         yield logs
     except BaseException:
         for name in containers:
             print(f"--- {name}\n{podman('logs', name, fails=True, errors_too=True)}")
         raise
     finally:
-        for manifest in pods:
-            podman("pod", "rm", "--force", "--time", "0", pod_name(manifest), fails=True)
+        for pod in pods:
+            podman("pod", "rm", "--force", "--time", "0", pod, fails=True)
 
 
 def events(log: str) -> Sequence[Manifest]:
@@ -413,34 +417,33 @@ def test_exported_pods_drain_and_end_as_their_file_says(podman: Podman, tmp_path
         check=True,
     )
     manifests = list(yaml.safe_load_all(done.stdout))
-    graces = {
-        one["metadata"]["name"]: pod_of(one)["terminationGracePeriodSeconds"]
-        for one in manifests
-        if one["kind"] == "Deployment"
-    }
-    assert graces == {"web": 15, "mailer": 10, "deaf": 3}
+    deployments = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
+    for manifest in deployments:  # podman would publish the ports, and here pods have no network
+        pod_of(manifest)["containers"][0].pop("ports", None)
+    graces = {pod: pod_of(one)["terminationGracePeriodSeconds"] for one in deployments for pod in pods_of(one)}
+    assert graces == {"web-pod-0": 15, "mailer-pod-0": 10, "mailer-pod-1": 10, "deaf-pod-0": 3}
     with played(podman, manifests, tmp_path) as logs:
-        for name in graces:
-            until(partial(has_begun, podman, f"{name}-pod-{name}"), 60, name)
-            assert inner_pid(podman.pid(f"{name}-pod-{name}")) == 1
+        names = {pod: f"{pod}-{pod.split('-')[0]}" for pod in graces}
+        for container in names.values():
+            until(partial(has_begun, podman, container), 60, container)
+            assert inner_pid(podman.pid(container)) == 1
         seconds = {}
-        for name, grace in graces.items():
+        for pod, grace in graces.items():
             began = time.monotonic()
-            podman("pod", "stop", "--time", str(grace), f"{name}-pod")
-            seconds[name] = time.monotonic() - began
-        said = {name: podman.logs(f"{name}-pod-{name}") for name in graces}
-        status = {name: podman.inspect(f"{name}-pod-{name}")["State"]["ExitCode"] for name in graces}
-        assert status == {"web": 0, "mailer": 7, "deaf": 137}, said
-        assert seconds["web"] >= 3
-        found = re.search(r"asked after (\d+)", said["web"])
+            podman("pod", "stop", "--time", str(grace), pod)
+            seconds[pod] = time.monotonic() - began
+        said = {pod: podman.logs(container) for pod, container in names.items()}
+        status = {pod: podman.inspect(container)["State"]["ExitCode"] for pod, container in names.items()}
+        assert status == {"web-pod-0": 0, "mailer-pod-0": 7, "mailer-pod-1": 7, "deaf-pod-0": 137}, said
+        assert seconds["web-pod-0"] >= 3
+        found = re.search(r"asked after (\d+)", said["web-pod-0"])
         assert found, said
         assert int(found[1]) > 75  # it went on working while it drained: a tick every 20 ms
-        words = {name: log.read_text(encoding="utf-8") for name, log in logs.items()}
-        assert "nobody killed" in words["web"]
-        assert "nobody killed" in words["mailer"]
+        for name in ("web", "mailer"):
+            assert "nobody killed" in logs[name].read_text(encoding="utf-8")
         # the negative control: who does not stop is killed by pyinit, within the pod's time, and named
-        assert "killed 1" in said["deaf"]
-        assert "ignores SIGTERM" in said["deaf"]
+        assert "killed 1" in said["deaf-pod-0"]
+        assert "ignores SIGTERM" in said["deaf-pod-0"]
 
 
 def has_begun(podman: Podman, container: str) -> bool:
