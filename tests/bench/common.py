@@ -58,9 +58,10 @@ def take(outcome: Outcome, steps: Sequence[Step], *, quick: bool) -> list[Broken
     broken = []
     # a busy spinner would be measured too
     with Console(stderr=True).status("starting", refresh_per_second=1) as status:
+        show = status.update if sys.stderr.isatty() else _say_now_and_then()
         for step in steps:
             try:
-                rows, notes = step(status.update)
+                rows, notes = step(show)
             except BrokenError as error:
                 broken.append(error)
             else:
@@ -69,6 +70,19 @@ def take(outcome: Outcome, steps: Sequence[Step], *, quick: bool) -> list[Broken
     if quick:
         outcome.notes.insert(0, "a quick run: it shows that the bench works, its numbers mean little")
     return broken
+
+
+def _say_now_and_then() -> Progress:
+    """For a log: a line every ten seconds at most."""
+    said = 0.0
+
+    def say(words: str) -> None:
+        nonlocal said
+        if time.monotonic() - said >= 10:
+            said = time.monotonic()
+            print(f"bench: {words}", file=sys.stderr, flush=True)
+
+    return say
 
 
 def finish(outcome: Outcome, arguments: argparse.Namespace, broken: Sequence[BrokenError]) -> int:

@@ -1,0 +1,396 @@
+"""What `pyinitctl start` costs and what it breaks, beside PM2: the same files of applications, in pairs, one after the other in turn.
+
+Each measurement looks for what would make it worthless: an answer that is none, a reload that replaced nobody. That is a fault, and said.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench import broken
+from bench.common import BrokenError, Faults, Progress, in_turn, wait_for
+from bench.loading import Account, Loading
+from bench.report import Bar, Measured, Row
+from bench.supervisors import ALONE, OURS, PM2, PROGRAMS, Alone, Ours, Pm2, Subject, Tools, free_port, page, pythons
+from support import processes
+
+CONNECTIONS = 20
+MEGABYTE = 1024  # in /proc's kB
+
+
+compared = partial(Row, reference=PM2)
+
+
+@contextlib.contextmanager
+def both(tools: Tools, instances: int = 2) -> Iterator[list[Subject]]:
+    """The two that run Node applications; one, where PM2 is not here."""
+    with contextlib.ExitStack() as stack:
+        subjects: list[Subject] = [stack.enter_context(Ours(tools, instances))]
+        if tools.pm2 is not None:
+            subjects.append(stack.enter_context(Pm2(tools, instances)))
+        yield subjects
+
+
+# --- speed ---
+
+
+@dataclass(frozen=True)
+class Blow:
+    """What wrk says of one run. The time is in milliseconds; `busiest` is how many connections the busiest worker had in its middle."""
+
+    rate: float
+    p99: float
+    busiest: int
+    errors: str
+
+
+WRK_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+def read_wrk(text: str) -> Blow:
+    """Raises BrokenError when that is no report of wrk's."""
+    rate = re.search(r"^Requests/sec:\s+([\d.]+)", text, re.MULTILINE)
+    p99 = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s)$", text, re.MULTILINE)
+    if rate is None or p99 is None:
+        raise BrokenError(f"wrk does not say what it measured: {text.strip()[-300:]}")
+    errors = re.findall(r"^\s+(Socket errors: .*|Non-2xx or 3xx responses: .*)$", text, re.MULTILINE)
+    return Blow(float(rate[1]), float(p99[1]) * WRK_UNITS[p99[2]], 0, "; ".join(errors))
+
+
+def throughput(tools: Tools, rounds: int, seconds: int, faults: Faults, progress: Progress) -> Measured:
+    """Requests a second and p99 by wrk with 20 connections: a connection for each request, then connections that are kept."""
+    rows = []
+    with both(tools) as subjects:
+        for title, headers, rate_bar, p99_bar in (
+            ("a connection for each request", ["-H", "Connection: close"], Bar(least=1.8, of=(PM2,)), Bar(0.8, (PM2,))),
+            (f"{CONNECTIONS} connections kept", [], Bar(least=0.97, of=(PM2,)), None),
+        ):
+            blows: dict[str, list[Blow]] = {subject.name: [] for subject in subjects}
+            for i in range(-1, rounds):  # one to warm up
+                for subject in in_turn(subjects, i):
+                    progress(f"{title}, {subject.name}, {max(i, 0)}/{rounds}")
+                    blow = _wrk(subject, headers, seconds if i >= 0 else 1)
+                    if blow.errors:
+                        faults.append(f"{title}: {subject.name}: {blow.errors}")
+                    if i >= 0:
+                        blows[subject.name].append(blow)
+            rates = {name: [blow.rate for blow in taken] for name, taken in blows.items()}
+            p99s = {name: [blow.p99 for blow in taken] for name, taken in blows.items()}
+            rows += [
+                compared(f"{title}: requests/s", "", 0, rates, bars={OURS: rate_bar}),
+                compared(f"{title}: p99", "ms", 2, p99s, bars={OURS: p99_bar} if p99_bar else {}),
+            ]
+            if not headers:
+                busiest = {name: [float(blow.busiest) for blow in taken] for name, taken in blows.items()}
+                spread = f"of {CONNECTIONS} connections kept, those of the busier worker"
+                rows.append(compared(spread, "", 0, busiest, with_ratio=False))
+    return rows, [f"requests: by wrk with one thread, {rounds} pairs of {seconds} s in alternation, 2 workers"]
+
+
+def _wrk(subject: Subject, headers: Sequence[str], seconds: int) -> Blow:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers]
+    try:
+        wrk = subprocess.Popen([*command, f"http://127.0.0.1:{subject.port}/"], stdout=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        raise BrokenError("there is no wrk here: install Debian's package wrk") from None
+    time.sleep(seconds / 2)  # its middle
+    busiest = max(_connections(worker, subject.port) for worker in subject.workers)
+    out, _ = wrk.communicate(timeout=seconds + 60)
+    blow = read_wrk(out)
+    return Blow(blow.rate, blow.p99, busiest, blow.errors)
+
+
+def _connections(pid: int, port: int) -> int:
+    """How many established connections to a port a process holds (proc_net_tcp(5))."""
+    established = set()
+    for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
+        words = line.split()
+        if int(words[1].rpartition(":")[2], 16) == port and words[3] == "01":
+            established.add(f"socket:[{words[9]}]")
+    return len(established.intersection(processes.descriptors(pid).values()))
+
+
+# --- reloads ---
+
+
+@dataclass
+class Served:
+    """What became of the requests during some reloads."""
+
+    requests: int = 0
+    failed: int = 0
+    reloads: int = 0
+    kinds: str = ""
+
+    def add(self, account: Account, reloads: int) -> None:
+        self.requests += account.requests
+        self.failed += account.failed
+        self.reloads += reloads
+        self.kinds = ", ".join(
+            filter(None, (self.kinds, *(f"{count} {kind}" for kind, count in account.failures.items())))
+        )
+
+
+def _reload_under_load(
+    subject: Subject, served: Served, requests: int, reloads: int, show: Callable[[str], None], faults: Faults
+) -> None:
+    """So many reloads, spread over so many requests."""
+    with Loading(subject.port, CONNECTIONS) as loading:
+        for i in range(reloads):
+            loading.reach(requests * (2 * i + 1) // (2 * reloads), 60)
+            show(f"{loading.requests:,} requests, reload {i + 1}/{reloads}")
+            before = set(subject.workers)
+            subject.reload()
+            if left := before & set(subject.workers):
+                faults.append(f"{subject.name}: reload left {len(left)} of {len(before)} workers in their places")
+        if not loading.reach(requests, 120):
+            show("that takes too long: on with the next")
+    served.add(loading.account, reloads)
+
+
+def reloads_of_node(
+    tools: Tools, requests: int, reloads: int, blocks: int, faults: Faults, progress: Progress
+) -> Measured:
+    """Failed requests while Node workers are replaced: connections that are kept, and never a pause."""
+    with both(tools) as subjects:
+        found = {subject.name: Served() for subject in subjects}
+        for i in range(blocks):
+            for subject in in_turn(subjects, i):
+                _reload_under_load(
+                    subject,
+                    found[subject.name],
+                    requests // blocks,
+                    reloads // blocks,
+                    lambda words, name=subject.name, i=i: progress(f"Node, {name}, {i + 1}/{blocks}: {words}"),  # type: ignore[misc]
+                    faults,
+                )
+    return _served("Node", found, {OURS: Bar(0)}, Bar(least=requests))
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server in Python: what is in apps.toml for it, and how it does its own reload."""
+
+    title: str
+    app: str
+    alone: tuple[str, ...]
+
+
+GUNICORN = ("gunicorn", "--workers", "2", "--chdir", str(PROGRAMS), "--log-level", "warning")
+GTHREAD = ("--worker-class", "gthread", "--threads", "16")
+UVICORN = ("uvicorn", "--app-dir", str(PROGRAMS), "--no-access-log", "app:asgi")
+
+NOTIFY = 'ready = "notify"'
+LOG = 'instances = 2\nready = { log = "Application startup complete" }'
+
+SERVERS = (
+    Server(
+        "gunicorn gthread",
+        f"command = {[*GUNICORN, *GTHREAD, 'app:wsgi']}\n{NOTIFY}",
+        (*GUNICORN, *GTHREAD, "app:wsgi"),
+    ),
+    Server("gunicorn sync", f"command = {[*GUNICORN, 'app:wsgi']}\n{NOTIFY}", (*GUNICORN, "app:wsgi")),
+    Server("uvicorn", f"command = {[*UVICORN, '--fd', '3']}\n{LOG}", (*UVICORN, "--workers", "2")),
+)
+
+
+def reloads_of_python(
+    tools: Tools, server: Server, requests: int, reloads: int, faults: Faults, progress: Progress
+) -> Measured:
+    """The same for a server in Python, beside its own reload at HUP. gunicorn is to lose none, uvicorn no more than by itself."""
+    if tools.servers is None:
+        return [], []
+    is_gunicorn = server.title.startswith("gunicorn")
+
+    def alone(port: int) -> list[str]:
+        return [*server.alone, *(("--bind", f"127.0.0.1:{port}") if is_gunicorn else ("--port", str(port)))]
+
+    subjects: list[Subject] = [
+        Ours(tools, file=lambda port: f'[apps.web]\n{server.app}\nlisten = ["127.0.0.1:{port}"]\n'),
+        Alone(tools, alone),
+    ]
+    found = {}
+    for subject in subjects:
+        with subject:
+            found[subject.name] = served = Served()
+            _reload_under_load(
+                subject,
+                served,
+                requests,
+                reloads,
+                lambda words, name=subject.name: progress(f"{server.title}, {name}: {words}"),  # type: ignore[misc]
+                faults,
+            )
+    return _served(server.title, found, {OURS: Bar(0 if is_gunicorn else found[ALONE].failed)})
+
+
+def _served(title: str, found: dict[str, Served], bars: dict[str, Bar], least: Bar | None = None) -> Measured:
+    reloads = max(served.reloads for served in found.values())
+    failed = {name: [float(served.failed)] for name, served in found.items()}
+    requests = {name: [float(served.requests)] for name, served in found.items()}
+    notes = [f"reloads, {title}: {name}: {served.kinds}" for name, served in found.items() if served.kinds]
+    return [
+        compared(f"{title}: failed requests in {reloads} reloads", "", 0, failed, bars=bars, with_ratio=False),
+        compared(f"{title}: of so many", "", 0, requests, bars={OURS: least} if least else {}, with_ratio=False),
+    ], notes
+
+
+def control(requests: int, faults: Faults, progress: Progress) -> Measured:
+    """The load generator against servers that break one request in a thousand: it is to count each, as what it is."""
+    total = counted = 0
+    for way in broken.WAYS:
+        progress(f"the load generator's control: {way}")
+        with broken.Broken(way, 1000) as server:
+            with Loading(server.port, CONNECTIONS) as loading:
+                loading.reach(requests, 60)
+            total += server.broke
+            counted += loading.account.failures.get(way, 0)
+            if loading.account.failures != {way: server.broke}:
+                faults.append(f"of {server.broke} broken ({way}) the load generator counted {loading.account.failures}")
+    kinds = ", ".join(broken.WAYS)
+    return [], [
+        f"failed requests: of {total} that servers broke by intent ({kinds}), one in 1,000, the load generator counted {counted}"
+    ]
+
+
+# --- memory ---
+
+
+def memory(tools: Tools, rounds: int, progress: Progress) -> Measured:
+    """RSS and private dirty of the supervisor alone, and the shares (PSS) of its whole tree, after some thousand requests."""
+    kinds = pythons()
+    rss: dict[str, dict[str, list[float]]] = {title: {OURS: []} for title in kinds}
+    dirty: dict[str, dict[str, list[float]]] = {title: {OURS: []} for title in kinds}
+    tree: dict[str, list[float]] = {OURS: []}
+    theirs: tuple[list[float], list[float]] = ([], [])
+    for i in range(rounds):
+        for title, python in kinds.items():
+            progress(f"memory with {title}, {i + 1}/{rounds}")
+            with Ours(tools, python=python) as ours:
+                _warm_up(ours)
+                seen = processes.memory(ours.supervisor)
+                rss[title][OURS].append(seen["Rss"] / MEGABYTE)
+                dirty[title][OURS].append(seen["Private_Dirty"] / MEGABYTE)
+                if title == next(reversed(kinds)):
+                    tree[OURS].append(_shares(ours))
+        if tools.pm2 is not None:
+            progress(f"memory of PM2, {i + 1}/{rounds}")
+            with Pm2(tools) as pm2:
+                _warm_up(pm2)
+                seen = processes.memory(pm2.supervisor)
+                theirs[0].append(seen["Rss"] / MEGABYTE)
+                theirs[1].append(seen["Private_Dirty"] / MEGABYTE)
+                tree.setdefault(PM2, []).append(_shares(pm2))
+    rows = []
+    for title in kinds:
+        if tools.pm2 is not None:
+            rss[title][PM2], dirty[title][PM2] = theirs
+        rows += [
+            compared(f"RSS of the supervisor, {title}", "MB", 1, rss[title], bars={OURS: Bar(22)}),
+            compared(f"private dirty, {title}", "MB", 1, dirty[title], bars={OURS: Bar(10)}),
+        ]
+    rows.append(compared("the whole tree with 2 workers (PSS)", "MB", 1, tree))
+    return rows, []
+
+
+def _warm_up(subject: Subject) -> None:
+    with Loading(subject.port, CONNECTIONS) as loading:
+        loading.reach(2000, 60)
+    wait_for(lambda: _is_asleep(subject.supervisor), f"{subject.name} to fall asleep")
+
+
+def _is_asleep(pid: int) -> bool:
+    before = processes.cpu(pid)
+    time.sleep(0.5)
+    return processes.cpu(pid) == before
+
+
+def _shares(subject: Subject) -> float:
+    return sum(processes.memory(pid)["Pss"] for pid in {*subject.own, *subject.workers}) / MEGABYTE
+
+
+# --- idle ---
+
+
+def idle(tools: Tools, seconds: int, progress: Progress) -> Measured:
+    """CPU time of all that is the supervisor's own, in one and the same window."""
+    with both(tools) as subjects:
+        for subject in subjects:
+            _warm_up(subject)
+        before = [_cpu(subject) for subject in subjects]
+        for i in range(seconds):
+            progress(f"idle {i}/{seconds} s")
+            time.sleep(1)
+        after = [_cpu(subject) for subject in subjects]
+    used = {subject.name: [(b - a) / 1e6] for subject, a, b in zip(subjects, before, after, strict=True)}
+    title = f"CPU time of the supervisor in {seconds} s idle"
+    return [compared(title, "ms", 2, used, bars={OURS: Bar(5)})], []
+
+
+def _cpu(subject: Subject) -> int:
+    return sum(processes.cpu(pid) for pid in subject.own)
+
+
+# --- crashes ---
+
+
+def crashes(tools: Tools, rounds: int, progress: Progress) -> Measured:
+    """From SIGKILL to the first answer of the replacement, and from a direct start to the first answer, in milliseconds."""
+    with both(tools, instances=1) as subjects:
+        ways: dict[str, Callable[[], float]] = {
+            ALONE: lambda: _direct_start(tools),
+            **{subject.name: lambda subject=subject: _crash(subject) for subject in subjects},  # type: ignore[misc]
+        }
+        took: dict[str, list[float]] = {name: [] for name in ways}
+        for i in range(-1, rounds):
+            progress(f"crash {max(i, 0)}/{rounds}")
+            for name in in_turn(list(ways), i):
+                ms = ways[name]()
+                if i >= 0:
+                    took[name].append(ms)
+    rows = [compared("crash to its replacement's first answer", "ms", 1, took, bars={OURS: Bar(1.15, of=(ALONE,))})]
+    return rows, [f"crash: {ALONE} is the start of `node server.js`, to its first answer"]
+
+
+def _crash(subject: Subject) -> float:
+    [victim] = subject.workers
+    began = time.monotonic_ns()
+    os.kill(victim, signal.SIGKILL)
+    ms = _first_answer(subject.port, began, subject.name, but=victim)
+    subject.settle()
+    return ms
+
+
+def _direct_start(tools: Tools) -> float:
+    environment = {"PATH": os.environ["PATH"], "PORT": str(free_port())}
+    began = time.monotonic_ns()
+    node = subprocess.Popen(
+        [tools.node, "server.js"],
+        cwd=PROGRAMS,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return _first_answer(int(environment["PORT"]), began, ALONE)
+    finally:
+        node.kill()
+        node.wait()
+
+
+def _first_answer(port: int, began: int, name: str, but: int = 0) -> float:
+    """Milliseconds from then to the first answer of anybody else. Looks twice in a millisecond where nobody listens."""
+    while time.monotonic_ns() - began < 30e9:
+        answer = page(port)
+        if answer is not None and int(answer) != but:
+            return (time.monotonic_ns() - began) / 1e6
+        time.sleep(0.0005)
+    raise BrokenError(f"{name}: no answer within 30 s of a start")
