@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from bench.common import BrokenError, wait_for
 from pyinit.supervise import client
@@ -239,6 +239,7 @@ class Ours(Subject):
         super().__init__(tools, instances)
         self.control = self.place / "control.sock"
         self.environment[client.VARIABLE] = str(self.control)
+        self._supervisor = 0
         self._pyinitctl = [str(tools.pyinitctl)]
         self._file = PROGRAMS / "ecosystem.config.js"
         if file is not None:
@@ -262,12 +263,17 @@ class Ours(Subject):
 
     def await_start(self) -> None:
         wait_for(lambda: client.is_there(self.control), "the control socket")
+        # asked once: a question is work, and later that is what is measured
+        self._supervisor = self._ask(do="ping")["pid"]
         self.settle()
         super().await_start()
 
     def settle(self) -> None:
+        self._ask(do="wait", select=["all"])
+
+    def _ask(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401
         try:
-            client.ask(self.control, {"do": "wait", "select": ["all"]})
+            return client.ask(self.control, request)
         except client.ControlError as error:
             raise BrokenError(f"{self.name}: {error}") from None
 
@@ -276,8 +282,7 @@ class Ours(Subject):
 
     @property
     def supervisor(self) -> int:
-        pid: int = client.ask(self.control, {"do": "ping"})["pid"]
-        return pid
+        return self._supervisor
 
     @property
     def own(self) -> set[int]:
