@@ -139,8 +139,12 @@ class Connection:
         """The request is lost, and counts as such, once."""
         self.load.failures[kind] += 1
         self.close()
-        if not self.load.is_over:
+        if self.load.is_over:
+            return
+        if kind == REFUSED:
             self.load.later.append((time.monotonic() + PAUSE, self))
+        else:
+            self.open()
 
     def close(self) -> None:
         if self.socket is not None:

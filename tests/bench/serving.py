@@ -9,14 +9,15 @@ import re
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from bench import broken
 from bench.common import BrokenError, Faults, Progress, in_turn, wait_for
-from bench.loading import Account, Loading
+from bench.loading import Loading
 from bench.report import Bar, Measured, Row
 from bench.supervisors import ALONE, OURS, PM2, PROGRAMS, Alone, Ours, Pm2, Subject, Tools, free_port, page, pythons
 from support import processes
@@ -122,24 +123,15 @@ def _connections(pid: int, port: int) -> int:
 
 @dataclass
 class Served:
-    """What became of the requests during some reloads."""
+    """What became of the requests during some reloads, and the seconds of each, up to the end of the last old worker."""
 
     requests: int = 0
-    failed: int = 0
-    reloads: int = 0
-    kinds: str = ""
-
-    def add(self, account: Account, reloads: int) -> None:
-        self.requests += account.requests
-        self.failed += account.failed
-        self.reloads += reloads
-        self.kinds = ", ".join(
-            filter(None, (self.kinds, *(f"{count} {kind}" for kind, count in account.failures.items())))
-        )
+    failures: Counter[str] = field(default_factory=Counter)
+    took: list[float] = field(default_factory=list)
 
 
 def _reload_under_load(
-    subject: Subject, served: Served, requests: int, reloads: int, show: Callable[[str], None], faults: Faults
+    subject: Subject, served: Served, requests: int, reloads: int, faults: Faults, show: Progress
 ) -> None:
     """So many reloads, spread over so many requests."""
     with Loading(subject.port, CONNECTIONS) as loading:
@@ -147,12 +139,17 @@ def _reload_under_load(
             loading.reach(requests * (2 * i + 1) // (2 * reloads), 60)
             show(f"{loading.requests:,} requests, reload {i + 1}/{reloads}")
             before = set(subject.workers)
+            began = time.monotonic()
             subject.reload()
-            if left := before & set(subject.workers):
-                faults.append(f"{subject.name}: reload left {len(left)} of {len(before)} workers in their places")
+            try:
+                subject.await_end(before)
+            except BrokenError:
+                faults.append(f"{subject.name}: a reload left old workers in their places")
+            served.took.append(time.monotonic() - began)
         if not loading.reach(requests, 120):
             show("that takes too long: on with the next")
-    served.add(loading.account, reloads)
+    served.requests += loading.account.requests
+    served.failures.update(loading.account.failures)
 
 
 def reloads_of_node(
@@ -163,15 +160,14 @@ def reloads_of_node(
         found = {subject.name: Served() for subject in subjects}
         for i in range(blocks):
             for subject in in_turn(subjects, i):
-                _reload_under_load(
-                    subject,
-                    found[subject.name],
-                    requests // blocks,
-                    reloads // blocks,
-                    lambda words, name=subject.name, i=i: progress(f"Node, {name}, {i + 1}/{blocks}: {words}"),  # type: ignore[misc]
-                    faults,
-                )
-    return _served("Node", found, {OURS: Bar(0)}, Bar(least=requests))
+                show = _prefixed(progress, f"Node, {subject.name}, {i + 1}/{blocks}")
+                served = found[subject.name]
+                _reload_under_load(subject, served, requests // blocks, reloads // blocks, faults, show)
+    return _served("Node", found, Bar(0), Bar(least=requests))
+
+
+def _prefixed(progress: Progress, prefix: str) -> Progress:
+    return lambda words: progress(f"{prefix}: {words}")
 
 
 @dataclass(frozen=True)
@@ -220,25 +216,23 @@ def reloads_of_python(
     for subject in subjects:
         with subject:
             found[subject.name] = served = Served()
-            _reload_under_load(
-                subject,
-                served,
-                requests,
-                reloads,
-                lambda words, name=subject.name: progress(f"{server.title}, {name}: {words}"),  # type: ignore[misc]
-                faults,
-            )
-    return _served(server.title, found, {OURS: Bar(0 if is_gunicorn else found[ALONE].failed)})
+            show = _prefixed(progress, f"{server.title}, {subject.name}")
+            _reload_under_load(subject, served, requests, reloads, faults, show)
+    return _served(server.title, found, Bar(0 if is_gunicorn else found[ALONE].failures.total()))
 
 
-def _served(title: str, found: dict[str, Served], bars: dict[str, Bar], least: Bar | None = None) -> Measured:
-    reloads = max(served.reloads for served in found.values())
-    failed = {name: [float(served.failed)] for name, served in found.items()}
+def _served(title: str, found: dict[str, Served], bar: Bar, least: Bar | None = None) -> Measured:
+    reloads = max(len(served.took) for served in found.values())
+    failed = {name: [float(served.failures.total())] for name, served in found.items()}
     requests = {name: [float(served.requests)] for name, served in found.items()}
-    notes = [f"reloads, {title}: {name}: {served.kinds}" for name, served in found.items() if served.kinds]
+    notes = []
+    for name, served in found.items():
+        if kinds := ", ".join(f"{count} {kind}" for kind, count in served.failures.items()):
+            notes.append(f"failed requests, {title}, {name}: {kinds}")
     return [
-        compared(f"{title}: failed requests in {reloads} reloads", "", 0, failed, bars=bars, with_ratio=False),
+        compared(f"{title}: failed requests in {reloads} reloads", "", 0, failed, bars={OURS: bar}, with_ratio=False),
         compared(f"{title}: of so many", "", 0, requests, bars={OURS: least} if least else {}, with_ratio=False),
+        compared(f"{title}: a reload", "s", 2, {name: served.took for name, served in found.items()}),
     ], notes
 
 

@@ -208,6 +208,10 @@ class Subject:
     def settle(self) -> None:
         """After a crash: wait until the supervisor knows that its worker is ready again."""
 
+    def await_end(self, workers: set[int]) -> None:
+        """Wait until none of these is left. Raises BrokenError."""
+        wait_for(lambda: not workers & set(self.workers), f"the end of {len(workers)} workers of {self.name}")
+
     @property
     def supervisor(self) -> int:
         """Its process that keeps the workers."""
@@ -343,12 +347,8 @@ class Alone(Subject):
     def reload(self) -> None:
         before = set(self.workers)
         os.kill(self.supervisor, signal.SIGHUP)
-
-        def is_done() -> bool:
-            now = set(self.workers)
-            return not before & now and len(now) >= self.instances
-
-        wait_for(is_done, f"{self._command[0]} to replace its workers", COMMAND_TIMEOUT)
+        self.await_end(before)
+        wait_for(lambda: len(self.workers) >= self.instances, f"the new workers of {self._command[0]}")
 
 
 def pm2_version(tools: Tools) -> str | None:
