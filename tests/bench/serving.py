@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -48,8 +48,8 @@ class Blow:
 
     rate: float
     p99: float
-    busiest: int
     errors: str
+    busiest: int = 0
 
 
 WRK_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
@@ -62,50 +62,62 @@ def read_wrk(text: str) -> Blow:
     if rate is None or p99 is None:
         raise BrokenError(f"wrk does not say what it measured: {text.strip()[-300:]}")
     errors = re.findall(r"^\s+(Socket errors: .*|Non-2xx or 3xx responses: .*)$", text, re.MULTILINE)
-    return Blow(float(rate[1]), float(p99[1]) * WRK_UNITS[p99[2]], 0, "; ".join(errors))
+    return Blow(float(rate[1]), float(p99[1]) * WRK_UNITS[p99[2]], "; ".join(errors))
 
 
 def throughput(tools: Tools, rounds: int, seconds: int, faults: Faults, progress: Progress) -> Measured:
-    """Requests a second and p99 by wrk with 20 connections: a connection for each request, then connections that are kept."""
-    rows = []
+    """Requests a second and p99 by wrk with 20 connections: that are kept, and then a new one for each request."""
+    kept, each = f"{CONNECTIONS} connections kept", "a connection for each request"
     with both(tools) as subjects:
-        for title, headers, rate_bar, p99_bar in (
-            ("a connection for each request", ["-H", "Connection: close"], Bar(least=1.8, of=(PM2,)), Bar(0.8, (PM2,))),
-            (f"{CONNECTIONS} connections kept", [], Bar(least=0.97, of=(PM2,)), None),
-        ):
-            blows: dict[str, list[Blow]] = {subject.name: [] for subject in subjects}
-            for i in range(-1, rounds):  # one to warm up
-                for subject in in_turn(subjects, i):
-                    progress(f"{title}, {subject.name}, {max(i, 0)}/{rounds}")
-                    blow = _wrk(subject, headers, seconds if i >= 0 else 1)
-                    if blow.errors:
-                        faults.append(f"{title}: {subject.name}: {blow.errors}")
-                    if i >= 0:
-                        blows[subject.name].append(blow)
-            rates = {name: [blow.rate for blow in taken] for name, taken in blows.items()}
-            p99s = {name: [blow.p99 for blow in taken] for name, taken in blows.items()}
-            rows += [
-                compared(f"{title}: requests/s", "", 0, rates, bars={OURS: rate_bar}),
-                compared(f"{title}: p99", "ms", 2, p99s, bars={OURS: p99_bar} if p99_bar else {}),
-            ]
-            if not headers:
-                busiest = {name: [float(blow.busiest) for blow in taken] for name, taken in blows.items()}
-                spread = f"of {CONNECTIONS} connections kept, those of the busier worker"
-                rows.append(compared(spread, "", 0, busiest, with_ratio=False))
-    return rows, [f"requests: by wrk with one thread, {rounds} pairs of {seconds} s in alternation, 2 workers"]
+        of_kept = _blows(subjects, kept, rounds, seconds, faults, progress)
+        of_each = _blows(subjects, each, rounds, seconds, faults, progress, "-H", "Connection: close")
+    busiest = {name: [float(blow.busiest) for blow in taken] for name, taken in of_kept.items()}
+    return [
+        _rates(each, of_each, Bar(least=1.8, of=(PM2,))),
+        _p99s(each, of_each, {OURS: Bar(0.8, of=(PM2,))}),
+        _rates(kept, of_kept, Bar(least=0.97, of=(PM2,))),
+        _p99s(kept, of_kept, {}),
+        compared(f"{kept}: the busier worker's", "", 0, busiest, with_ratio=False),
+    ], [f"requests/s: by wrk with one thread, {rounds} pairs of {seconds} s in alternation, 2 workers"]
 
 
-def _wrk(subject: Subject, headers: Sequence[str], seconds: int) -> Blow:
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers]
+def _rates(title: str, blows: dict[str, list[Blow]], bar: Bar) -> Row:
+    rates = {name: [blow.rate for blow in taken] for name, taken in blows.items()}
+    return compared(f"{title}: requests/s", "", 0, rates, bars={OURS: bar})
+
+
+def _p99s(title: str, blows: dict[str, list[Blow]], bars: dict[str, Bar]) -> Row:
+    p99s = {name: [blow.p99 for blow in taken] for name, taken in blows.items()}
+    return compared(f"{title}: p99", "ms", 2, p99s, bars=bars)
+
+
+def _blows(
+    subjects: list[Subject], title: str, rounds: int, seconds: int, faults: Faults, progress: Progress, *options: str
+) -> dict[str, list[Blow]]:
+    blows: dict[str, list[Blow]] = {subject.name: [] for subject in subjects}
+    for i in range(-1, rounds):  # one to warm up
+        for subject in in_turn(subjects, i):
+            progress(f"{title}, {subject.name}, {max(i, 0)}/{rounds}")
+            blow = _wrk(subject, seconds if i >= 0 else 1, options)
+            if blow.errors:
+                faults.append(f"{title}: {subject.name}: wrk says: {blow.errors}")
+            if i >= 0:
+                blows[subject.name].append(blow)
+    return blows
+
+
+def _wrk(subject: Subject, seconds: int, options: Sequence[str]) -> Blow:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *options]
     try:
         wrk = subprocess.Popen([*command, f"http://127.0.0.1:{subject.port}/"], stdout=subprocess.PIPE, text=True)
     except FileNotFoundError:
         raise BrokenError("there is no wrk here: install Debian's package wrk") from None
-    time.sleep(seconds / 2)  # its middle
-    busiest = max(_connections(worker, subject.port) for worker in subject.workers)
+    busiest = 0
+    if not options:  # else there are none to be counted, but ten thousands that wait for their time to be over
+        time.sleep(seconds / 2)
+        busiest = max(_connections(worker, subject.port) for worker in subject.workers)
     out, _ = wrk.communicate(timeout=seconds + 60)
-    blow = read_wrk(out)
-    return Blow(blow.rate, blow.p99, busiest, blow.errors)
+    return replace(read_wrk(out), busiest=busiest)
 
 
 def _connections(pid: int, port: int) -> int:
@@ -354,6 +366,7 @@ def crashes(tools: Tools, rounds: int, progress: Progress) -> Measured:
 
 
 def _crash(subject: Subject) -> float:
+    wait_for(lambda: len(subject.workers) == 1, f"the only worker of {subject.name}")
     [victim] = subject.workers
     began = time.monotonic_ns()
     os.kill(victim, signal.SIGKILL)

@@ -39,7 +39,7 @@ def steps(tools: supervisors.Tools, faults: common.Faults, *, quick: bool) -> li
     """Every measurement; a quarter of an hour in all."""
     pairs, seconds = (2, 1) if quick else (11, 5)
     requests, reloads, blocks = (4_000, 2, 2) if quick else (1_000_000, 20, 4)
-    fewer = 1_000 if quick else 40_000
+    fewer = 1_000 if quick else 20_000
     return [
         partial(serving.memory, tools, 1 if quick else 3),
         partial(serving.idle, tools, 2 if quick else 60),
