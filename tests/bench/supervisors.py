@@ -226,9 +226,15 @@ class Subject:
     @property
     def workers(self) -> list[int]:
         """What runs the application."""
-        found = processes.descendants(self.supervisor)
-        # Python's own helper, which uvicorn's workers come with
-        return [pid for pid in found if processes.is_alive(pid) and "resource_tracker" not in processes.command(pid)]
+        return [pid for pid in processes.descendants(self.supervisor) if _is_worker(pid)]
+
+
+def _is_worker(pid: int) -> bool:
+    """It lives, and is not Python's own helper, which uvicorn's workers come with."""
+    try:
+        return processes.is_alive(pid) and "resource_tracker" not in processes.command(pid)
+    except OSError:
+        return False  # gone meanwhile
 
 
 class Ours(Subject):
