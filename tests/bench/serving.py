@@ -6,7 +6,9 @@ Each measurement looks for what would make it worthless: an answer that is none,
 import contextlib
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -17,13 +19,15 @@ from pathlib import Path
 
 from bench import broken
 from bench.common import BrokenError, Faults, Progress, in_turn, wait_for
+from bench.load import REQUEST
 from bench.loading import Loading
 from bench.report import Bar, Measured, Row
-from bench.supervisors import ALONE, OURS, PM2, PROGRAMS, Alone, Ours, Pm2, Subject, Tools, free_port, page, pythons
+from bench.supervisors import ALONE, OURS, PM2, PROGRAMS, Alone, Ours, Pm2, Subject, Tools, free_port, pythons
 from support import processes
 
 CONNECTIONS = 20
 MEGABYTE = 1024  # in /proc's kB
+KNOCK = 0.002
 
 
 compared = partial(Row, reference=PM2)
@@ -394,10 +398,43 @@ def _direct_start(tools: Tools) -> float:
 
 
 def _first_answer(port: int, began: int, name: str, but: int = 0) -> float:
-    """Milliseconds from then to the first answer of anybody else. Looks twice in a millisecond where nobody listens."""
-    while time.monotonic_ns() - began < 30e9:
-        answer = page(port)
-        if answer is not None and int(answer) != but:
-            return (time.monotonic_ns() - began) / 1e6
-        time.sleep(0.0005)
-    raise BrokenError(f"{name}: no answer within 30 s of a start")
+    """Milliseconds from then to the first answer of anybody else.
+
+    Every KNOCK seconds another connection asks, whatever has become of those before: the one that a dying worker was given may never
+    be answered.
+    """
+    open_ones: dict[int, socket.socket] = {}
+    poll = select.epoll()
+    try:
+        while time.monotonic_ns() - began < 30e9:
+            one = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            one.connect_ex(("127.0.0.1", port))
+            open_ones[one.fileno()] = one
+            poll.register(one, select.EPOLLOUT)
+            until = time.monotonic() + KNOCK
+            while (left := until - time.monotonic()) > 0:
+                for fd, events in poll.poll(left):
+                    if events & select.EPOLLOUT and not events & select.EPOLLERR:
+                        with contextlib.suppress(OSError):
+                            open_ones[fd].send(REQUEST)
+                        poll.modify(fd, select.EPOLLIN)
+                        continue
+                    answer = _received(open_ones[fd])
+                    if answer not in (b"", b"%d\n" % but):
+                        return (time.monotonic_ns() - began) / 1e6
+                    poll.unregister(fd)
+                    open_ones.pop(fd).close()
+        raise BrokenError(f"{name}: no answer within 30 s of a start")
+    finally:
+        poll.close()
+        for one in open_ones.values():
+            one.close()
+
+
+def _received(connection: socket.socket) -> bytes:
+    """The body of the answer that has come; empty when it was none."""
+    try:
+        head, _, body = connection.recv(4096).partition(b"\r\n\r\n")
+    except OSError:
+        return b""
+    return body if head[9:12] == b"200" else b""
