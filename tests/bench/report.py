@@ -105,7 +105,8 @@ class Row:
             return ""
         if spread is None:
             return f"not measured ({bar})"
-        said = f"{spread.median:.2f}, {spread.low:.2f} to {spread.high:.2f}: " if bar.of else ""
+        low, median, high = (f"{value:.2f}" for value in (spread.low, spread.median, spread.high))
+        said = median + (f", {low} to {high}" if low != high else "") + ": " if bar.of else ""
         return f"{'met' if self.is_met(name) else 'NOT met'} ({said}{bar})"
 
 
