@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from bench.report import Measured, Outcome
+from support.waiting import NeverCameError
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -53,16 +55,16 @@ def _machine() -> str:
     return f"{len(os.sched_getaffinity(0))} x {names[0] if names else 'unknown CPU'}"
 
 
-def take(outcome: Outcome, steps: Sequence[Step], *, quick: bool) -> list[BrokenError]:
+def take(outcome: Outcome, steps: Sequence[Step], *, quick: bool) -> list[Exception]:
     """Every measurement, one after the other. Those that break do not keep the others from being taken."""
-    broken = []
+    broken: list[Exception] = []
     # a busy spinner would be measured too
     with Console(stderr=True).status("starting", refresh_per_second=1) as status:
         show = status.update if sys.stderr.isatty() else _say_now_and_then()
         for step in steps:
             try:
                 rows, notes = step(show)
-            except BrokenError as error:
+            except (BrokenError, NeverCameError, OSError, subprocess.SubprocessError) as error:
                 broken.append(error)
             else:
                 outcome.rows += rows
@@ -85,7 +87,7 @@ def _say_now_and_then() -> Progress:
     return say
 
 
-def finish(outcome: Outcome, arguments: argparse.Namespace, broken: Sequence[BrokenError]) -> int:
+def finish(outcome: Outcome, arguments: argparse.Namespace, broken: Sequence[Exception]) -> int:
     """Show the numbers, and write them where that is asked for: the exit status."""
     outcome.print()
     if arguments.json:

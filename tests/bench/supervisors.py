@@ -23,6 +23,7 @@ from bench.common import BrokenError, wait_for
 from pyinit.supervise import client
 from support import processes
 from support.runs import Run
+from support.waiting import NeverCameError
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).with_name("programs")
@@ -181,7 +182,7 @@ class Subject:
             self.run = Run(self.command(), env=self.environment, cwd=PROGRAMS)
             try:
                 self.await_start()
-            except (BrokenError, AssertionError) as error:
+            except (BrokenError, NeverCameError) as error:
                 raise BrokenError(f"{self.name} does not start: {error}\n{self.run}") from None
         except BaseException:
             self.__exit__()

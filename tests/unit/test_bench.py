@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.common import BrokenError
-from bench.report import Bar, Row
+from bench.common import BrokenError, Progress, take
+from bench.report import Bar, Measured, Outcome, Row
 from bench.serving import read_wrk
 
 REPORT = """\
@@ -58,3 +58,16 @@ def test_wrk_is_understood() -> None:
     assert read_wrk(REPORT.replace("Requests/sec", f"  {errors}\nRequests/sec")).errors == errors
     with pytest.raises(BrokenError, match="wrk does not say"):
         read_wrk("unable to connect to 127.0.0.1:20000 Connection refused\n")
+
+
+def test_what_breaks_keeps_nothing_else_from_being_taken() -> None:
+    """The rows of the others are there, and why one is not."""
+    row = Row("", "", 0, {})
+    outcome = Outcome({}, {}, "")
+
+    def breaks(_: Progress) -> Measured:
+        raise BrokenError("no such tool")
+
+    broken = take(outcome, [breaks, lambda _: ([row], ["a note"])], quick=False)
+    assert [str(error) for error in broken] == ["no such tool"]
+    assert (outcome.rows, outcome.notes) == ([row], ["a note"])
