@@ -69,7 +69,6 @@ class Seen:
     program: str
     """The name of its executable; empty where it could not be read."""
     state: str
-    uid: int
     blocked: int
     ignored: int
     caught: int
@@ -279,7 +278,6 @@ class Watch:
         self.agent = agent
         self.pid = pid
         self.namespace = int(answer["namespace"])
-        self.born = float(answer["born"])
         self._number = int(answer["watch"])
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ from pyinit.containers.account import How
 from pyinit.containers.engine import EndedError, EngineError
 from pyinit.containers.remote import LostError, ObserverError
 from pyinit.init import signals
-from pyinit.verify.evidence import Act, Case, Ready, Stop
+from pyinit.verify.evidence import Act, Case, Gap, Ready, Stop
 from pyinit.verify.ready import NotReadyError, Readiness
 from pyinit.verify.subject import Subject, has_own_kernel
 
@@ -87,11 +87,21 @@ class Started:
 
 
 class ImpossibleError(Exception):
-    """The act cannot be done; the message says why."""
+    """The act cannot be done; the message says why, and `gap` of which kind that is."""
+
+    gap = Gap.FAILED
 
 
 class NeedError(ImpossibleError):
     """What the act needs is not to be had for such a container at all: nothing has failed."""
+
+    gap = Gap.ABSENT
+
+
+class NotUpError(ImpossibleError):
+    """The container did not start, or did not become ready."""
+
+    gap = Gap.NOT_READY
 
 
 @contextmanager
@@ -100,7 +110,10 @@ def started(stage: Stage, *, until_ready: bool = True, **more: Any) -> Iterator[
     with ExitStack() as undo:
         try:
             container = stage.subject.create(stage.engine, **more)
-            undo.callback(container.remove)
+        except EngineError as error:
+            raise ImpossibleError(str(error)) from None
+        undo.callback(container.remove)
+        try:
             container.start()
             watch = _watch(stage, container)
             if watch is not None:
@@ -109,7 +122,7 @@ def started(stage: Stage, *, until_ready: bool = True, **more: Any) -> Iterator[
             if until_ready:
                 ready = stage.readiness.wait(stage.subject.image, container, watch)
         except (EngineError, NotReadyError) as error:
-            raise ImpossibleError(f"{error}{_foreign(stage, str(error))}") from None
+            raise NotUpError(f"{error}{_foreign(stage, str(error))}") from None
         yield Started(container, watch, ready)
 
 
@@ -572,6 +585,8 @@ def perform(stage: Stage, name: str, table: Mapping[str, Callable[[Stage], Act]]
     began = time.monotonic()
     try:
         act = table[name](stage)
-    except (ImpossibleError, EngineError, ObserverError) as error:
-        act = Act(name, impossible=str(error), absent=isinstance(error, NeedError))
+    except ImpossibleError as error:
+        act = Act(name, impossible=str(error), gap=error.gap)
+    except (EngineError, ObserverError) as error:
+        act = Act(name, impossible=str(error), gap=Gap.FAILED)
     return replace(act, seconds=time.monotonic() - began)

@@ -10,7 +10,7 @@ from pyinit.verify import init_judges as judges
 from pyinit.verify.acts import ImpossibleError, perform
 from pyinit.verify.evidence import Case
 from pyinit.verify.init_acts import ACTS, Init, stage_of
-from pyinit.verify.runner import ImpossibleRunError, Plan, Run, is_partial, result_of, side_by_side
+from pyinit.verify.runner import ImpossibleRunError, Plan, Run, finding_of, is_partial, result_of, side_by_side
 from pyinit.verify.verdicts import Check, Finding, Severity, Source
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def verify_init(
     case = stage.case(acts)
     return Run(
         case,
-        tuple(result_of(case, check, plan, lambda case, check: check.judge(case)) for check in checks),
+        tuple(result_of(case, check, plan, finding_of) for check in checks),
         first.stop.source,
         first.stop.ready.how if first.stop.ready else "",
         is_partial(plan, CHECKS),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyinit.verify.acts import Stage, perform
 from pyinit.verify.catalogue import CHECKS
+from pyinit.verify.evidence import Gap
 from pyinit.verify.ready import SETTLED
 from pyinit.verify.verdicts import Check, Finding, Result, Source, Verdict, skipped
 
@@ -153,7 +154,7 @@ def _judge(case: Case, check: Check, plan: Plan) -> Result:
     result = result_of(case, check, plan, _finding)
     if check.id == "ZO-01" and result.finding.verdict is Verdict.SKIPPED and not result.excused:
         unseen = case.plain is not None and case.plain.account is None
-        if unseen or case.act(check.act).absent:  # its need is not there: that is no gap
+        if unseen or case.act(check.act).gap is Gap.ABSENT:  # its need is not there: that is no gap
             return replace(result, required=check.id in plan.require)
     if _follows_from_failure(case, check) and not result.excused:
         if all(one.id != "SG-01" for one in plan.checks):
@@ -180,14 +181,19 @@ def _finding(case: Case, check: Check) -> Finding:
         return skipped("because SG-01 failed: it does not stop cleanly")
     if check.clean and plain is not None and plain.forced:
         return skipped("because it was not ready when it was asked to stop: see SG-01")
-    for stop in (plain, case.act(check.act).stop):
-        unknown = stop and unknowable(check.source, stop)
+    return finding_of(case, check)
+
+
+def finding_of(case: Case, check: Check) -> Finding:
+    """What its judge says, if both stops were seen by a source that knows what is judged: the plain one, and the act's own."""
+    for stop in (case.plain, case.act(check.act).stop):
+        unknown = stop and _unknowable(check.source, stop)
         if unknown:
             return skipped(unknown)
     return check.judge(case)
 
 
-def unknowable(source: Source, stop: Stop) -> str:
+def _unknowable(source: Source, stop: Stop) -> str:
     """Why the view of that stop is not what a check with that source judges; empty: it is."""
     if source is Source.OUTCOME:
         return ""

@@ -15,9 +15,9 @@ from pyinit.containers.account import Account, Fate, How, Process, Sender, Signa
 from pyinit.containers.engine import Container, EngineError
 from pyinit.containers.helpers import is_complete
 from pyinit.containers.remote import LostError, Seen
-from pyinit.verify import acts, catalogue, runner
-from pyinit.verify.acts import ImpossibleError, NeedError, Stage, Started, helper, perform
-from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
+from pyinit.verify import acts, catalogue, inits, runner
+from pyinit.verify.acts import ImpossibleError, NeedError, NotUpError, Stage, Started, helper, perform
+from pyinit.verify.evidence import Act, Case, Gap, Image, Ready, Stop
 from pyinit.verify.init_acts import unasked
 from pyinit.verify.ready import SETTLED, Readiness
 from pyinit.verify.runner import Plan, Run, _judge
@@ -45,7 +45,7 @@ def seen(one: Process, *, state: str = "S", caught: int = 0) -> Seen:
     """How it was before the stop."""
     assert one.pid is not None
     assert one.inside is not None
-    return Seen(one.pid, one.inside, one.parent or 0, one.born, one.name, one.name, one.name, state, 0, 0, 0, caught, 0)
+    return Seen(one.pid, one.inside, one.parent or 0, one.born, one.name, one.name, one.name, state, 0, 0, caught, 0)
 
 
 ASKED = sent(0, TERM, Sender.OUTSIDE)
@@ -586,6 +586,43 @@ def test_a_refusal_is_a_failure_but_beside_users_of_its_own(users: str, kind: ty
     with pytest.raises(ImpossibleError, match="nothing can be put beside it: no space") as caught:
         helper(stage, target, "orphans")
     assert caught.type is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "gap", "words"),
+    [
+        (NotUpError("it ended by itself"), Gap.NOT_READY, "it needs root, or a user that it knows: it ended by itself"),
+        (EngineError("no space left"), Gap.FAILED, "no space left"),
+        (LostError("the observer has ended"), Gap.FAILED, "the observer has ended"),
+        (NeedError("a kernel of its own"), Gap.ABSENT, "a kernel of its own"),
+    ],
+)
+def test_a_need_of_the_image_is_told_from_a_failure(error: Exception, gap: Gap, words: str) -> None:
+    """Who does not come up as another user needs root; where the engine or the observer failed, that is all that is known."""
+
+    def fail(_: Stage) -> Act:
+        raise error
+
+    act = perform(STAGE, "openshift", {"openshift": fail})
+    assert act.gap is gap
+    assert judged("ST-04", case_of(GOOD, act)) == skipped(words)
+
+
+def test_only_what_was_not_wanted_was_not_done() -> None:
+    """An act that is not there, and one that is."""
+    assert (case_of(GOOD).act("openshift").gap, case_of(GOOD).act("stop").gap) == (Gap.NOT_DONE, None)
+
+
+@pytest.mark.parametrize("check", inits.CHECKS, ids=lambda check: check.id)
+@pytest.mark.parametrize(
+    "stop", [as_seen_by("trace", GOOD, lost=3), Stop(10, 1.0, 0, forced=False, logs="")], ids=["lost", "unseen"]
+)
+def test_an_init_is_not_judged_by_what_was_not_seen(check: Check, stop: Stop) -> None:
+    """A check of an init that needs a view of the processes is skipped where there was none, or where events were lost."""
+    reached = replace(check, judge=lambda _: passed("judged"))
+    found = runner.finding_of(case_of(GOOD, Act(check.act, stop=stop)), reached)
+    assert found.verdict is (Verdict.PASS if check.source is Source.OUTCOME else Verdict.SKIPPED)
+    assert runner.finding_of(case_of(GOOD, Act(check.act)), reached).verdict is Verdict.PASS
 
 
 def test_zo01_without_a_view_is_no_gap() -> None:
