@@ -20,6 +20,10 @@ SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "mksh"
 INTERPRETERS = ("python", "pypy", "node", "bun", "deno", "ruby", "perl", "php", "java")
 
 
+NEAR = 0.2
+"""The share of a limit that, where less is left of it, has what was measured done once more."""
+
+
 @dataclass(frozen=True)
 class Image:
     """What an image declares, and what the options make of it."""
@@ -68,6 +72,11 @@ class Stop:
     timeline: Timeline | None = None
     oom: bool = False
     ready: Ready | None = None
+
+    @property
+    def is_close(self) -> bool:
+        """Whether its duration is so near to the limit, or beyond, that a busy machine may have decided."""
+        return self.forced or self.seconds > (1 - NEAR) * self.grace
 
     @property
     def source(self) -> str:

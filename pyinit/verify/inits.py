@@ -10,11 +10,20 @@ from pyinit.verify import init_judges as judges
 from pyinit.verify.acts import ImpossibleError, perform
 from pyinit.verify.evidence import Case
 from pyinit.verify.init_acts import ACTS, Init, stage_of
-from pyinit.verify.runner import ImpossibleRunError, Plan, Run, finding_of, is_partial, result_of, side_by_side
-from pyinit.verify.verdicts import Check, Finding, Severity, Source
+from pyinit.verify.runner import (
+    ImpossibleRunError,
+    Plan,
+    Run,
+    finding_of,
+    is_partial,
+    once_more,
+    result_of,
+    side_by_side,
+)
+from pyinit.verify.verdicts import Check, Finding, Severity, Source, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyinit.containers.engine import Engine
     from pyinit.containers.remote import Agent
@@ -210,6 +219,7 @@ def verify_init(
     for name in (one for one in wanted if one in TIMED):  # nothing else of ours runs beside them
         acts[name] = do(name)
     acts |= side_by_side(do, [name for name in wanted if name not in acts], plan.jobs, tell)
+    acts |= once_more(do, acts, lambda some: _failed(stage.case(some), checks))
     agent.now()  # is the observer still there, and with it the engine?
     case = stage.case(acts)
     return Run(
@@ -219,3 +229,8 @@ def verify_init(
         first.stop.ready.how if first.stop.ready else "",
         is_partial(plan, CHECKS),
     )
+
+
+def _failed(case: Case, checks: Sequence[Check]) -> set[str]:
+    """The acts that fail one of these checks."""
+    return {check.act for check in checks if finding_of(case, check).verdict is Verdict.FAIL}
