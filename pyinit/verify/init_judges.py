@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING
 
 from pyinit.init import signals
 from pyinit.verify.acts import REAP_WITHIN
-from pyinit.verify.init_acts import AT_ONCE, CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, NO_INIT, heard
+from pyinit.verify.init_acts import (
+    AT_ONCE,
+    CODES,
+    DEATHS,
+    END_WITHIN,
+    FLUSH,
+    LATE,
+    MEMORY,
+    NEED,
+    NO_INIT,
+    TYPED,
+    TYPED_WITHIN,
+    heard,
+)
 from pyinit.verify.judges import ended_how, needs_act, needs_stop, seconds_of
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
 
@@ -180,6 +193,21 @@ def not_the_orphans(_case: Case, act: Act) -> Finding:
     if status in (77, 78):
         return failed(f"the container's exit status is an orphan's, {status}; the program's was 5")
     return failed(f"the container's exit status is {_status(status)}; the program's was 5")
+
+
+@needs_act("memory")
+def want_of_memory(_case: Case, act: Act) -> Finding:
+    """EX-04."""
+    seen = act.seen
+    if any(line["say"] == "unlimited" for line in seen["said"]):
+        return skipped(f"the program had {3 * MEMORY} MB where it was to have {MEMORY}: this engine limits no memory")
+    if seen["status"] != 128 + signals.KILL:
+        return failed(
+            f"the kernel killed the program for want of memory, and the status is {_status(seen['status'])}, not 137"
+        )
+    named = "the engine says OOMKilled" if seen["oom"] else "the engine does not say OOMKilled"
+    said = f"; it said: {seen['others'][-1]}" if seen["others"] else ""
+    return passed(f"the kernel killed the program for want of memory: 137, and {named}{said}")
 
 
 # --- zombies ---
@@ -501,6 +529,76 @@ def without_stdin(_case: Case, act: Act) -> Finding:
         return passed("with stdin from /dev/null, and closed, it starts without a word")
     rare = act.seen["/dev/null"]["status"] == 42 and not act.seen["/dev/null"]["others"]  # engines close nobody's stdin
     return failed("; ".join(words), *evidence, severity=Severity.SHOULD if rare else None)
+
+
+@needs_act("on_terminal")
+def has_its_terminal(_case: Case, act: Act) -> Finding:
+    """TT-01."""
+    seen = act.seen
+    if not seen["tty"]:
+        return failed(
+            "on a terminal, the program's stdin is none: nothing can be typed to it", severity=Severity.SHOULD
+        )
+    if "error" in seen:
+        return failed(f"the program cannot use its terminal: {seen['error']}; a shell says that it has no job control")
+    if not seen["foreground"]:
+        return failed(
+            "the program is in the background of its terminal: a shell cannot set the terminal's process group, and is stopped"
+        )
+    if not seen["jobs"]:
+        return failed("no child of the program gets the terminal: there is no job control")
+    if seen["text"] != TYPED:
+        return failed(f"a line that was typed did not reach the program within {TYPED_WITHIN:g} s")
+    return passed("the program is in the foreground of its terminal, reads what is typed, and has job control")
+
+
+@needs_act("on_terminal")
+def keys_reach_it(_case: Case, act: Act) -> Finding:
+    """TT-02."""
+    if not act.seen["tty"]:
+        return skipped("the program has no terminal: see TT-01")
+    keys = act.seen["keys"]
+    lost = [f"SIG{name}" for name, times in keys.items() if not times]
+    if lost:
+        return failed(f"the program never got {', '.join(lost)} of the terminal's keys")
+    twice = [f"SIG{name} {times} times" for name, times in keys.items() if times > 1]
+    if twice:
+        return failed(
+            f"the program got more than was typed: {', '.join(twice)}; many take a second Ctrl-C for impatience",
+            severity=Severity.SHOULD,
+        )
+    return passed("Ctrl-C, Ctrl-\\ and Ctrl-Z each reached the program, once")
+
+
+@needs_act("refused_calls")
+def takes_older_ways(_case: Case, act: Act) -> Finding:
+    """SE-01."""
+    seen = act.seen
+    what = "with a seccomp profile that refuses new system calls with EPERM"
+    if "refused" in seen:
+        return failed(f"{what} it does not run: {seen['refused']}")
+    if seen["left"]:
+        return failed(f"{what} it does not reap: {len(seen['left'])} of 20 orphans are still zombies")
+    if not seen["answered"]:
+        return failed(f"{what} it forwards no signal")
+    if seen["status"] != 0:
+        return failed(f"{what} the status is {_status(seen['status'])}; the program ended with 0")
+    return passed(f"{what} it forwards, reaps and stops as before")
+
+
+@needs_act("foreign")
+def says_whom_it_may_not(_case: Case, act: Act) -> Finding:
+    """PT-06."""
+    own, foreign = act.seen["own"], act.seen["foreign"]
+    if not own["asked"]:
+        return skipped("it asks nobody but the program, or its group, so there is nobody whom it could not: see PT-02")
+    if foreign["asked"]:
+        return skipped("it asks the process of another user too: it has a right to")
+    if len(foreign["others"]) > len(own["others"]):
+        return passed("a process of another user, whom it may not signal, is told of", *foreign["others"][:4])
+    return failed(
+        "a process of another user, whom it may not signal, was killed without having been asked, and no line says so"
+    )
 
 
 @needs_act("crowd")
