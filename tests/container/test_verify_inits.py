@@ -7,7 +7,7 @@ import docker
 import pytest
 
 from pyinit.containers.engine import LABEL, Engine
-from pyinit.containers.remote import Agent
+from pyinit.containers.remote import Agent, Watch
 from pyinit.verify import inits
 from pyinit.verify.init_acts import Init, stage_of
 from pyinit.verify.inits import verify_init
@@ -142,6 +142,14 @@ def test_without_an_init(place: tuple[Engine, Agent]) -> None:
     run = judged(place, Init(()), "EX-02", "ZO-01", "SE-03", "SG-09", "ST-03", "ST-07")
     assert set(failures(run)) == {"EX-02", "ZO-01", "SE-03"}
     assert set(unjudged(run)) == {"SG-09", "ST-03", "ST-07"}
+
+
+def test_who_is_not_shown_is_no_evidence(place: tuple[Engine, Agent], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An observer that shows the init alone would pass one that reaps nobody."""
+    look = Watch.look
+    monkeypatch.setattr(Watch, "look", lambda watch: tuple(one for one in look(watch) if one.inside == 1))
+    run = judged(place, broken("does_not_reap"), "ZO-01")
+    assert "did not show a process of ours" in unjudged(run)["ZO-01"]
 
 
 def test_what_an_init_leaves_to_others_is_no_must(place: tuple[Engine, Agent]) -> None:
