@@ -172,6 +172,11 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
     from pyinit.verify import report, runner, settings  # noqa: PLC0415
     from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415
 
+    if options.init is not None and (ignored := _run_options(options)[1]):
+        raise CommandError(
+            f"verify: {ignored[0]} is how an image is run, and --init is judged in containers of ours: leave it out",
+            IMPOSSIBLE,
+        )
     table = _table(options)
     said = settings.load(options.config, Path.cwd(), table if options.init is None else (*table, *CHECKS))
     _merge(options, said, table)

@@ -116,6 +116,18 @@ def test_nothing_at_all_is_said_too(
         verify(NOTHING, parsed(*place, *words))
 
 
+def test_how_an_init_is_run_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would have no effect is refused where it is typed; in a file it is for an image, and no error."""
+    with pytest.raises(
+        CommandError, match="verify: --user is how an image is run, and --init is judged in containers of ours"
+    ):
+        verify(NOTHING, parsed("--init", "/sbin/init", "--user", "1000"))
+    (tmp_path / "verify.toml").write_text('user = "1000"\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CommandError, match="--timeout 0: "):  # so it came that far
+        verify(NOTHING, parsed("--init", "/sbin/init", "--timeout", "0"))
+
+
 @pytest.mark.parametrize("words", [("-p", "80"), ("--network", "host")])
 def test_who_stays_keeps_its_ports(words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Containers that are kept run on, so nothing of them may be there only once."""
