@@ -374,9 +374,11 @@ class Bundle:
             network_mode="none",
             volumes=[f"{volume}:/from:ro", f"{name}:/to"],
         )
-        helper.start()
-        status = helper.wait(COPIED_WITHIN)
-        helper.let_go()
+        try:
+            helper.start()
+            status = helper.wait(COPIED_WITHIN)
+        finally:
+            helper.let_go()
         if status != 0:
             words = helper.logs().strip().splitlines()[-1:] or [f"no end within {COPIED_WITHIN:g} s"]
             raise EngineError(f"the volume {volume!r} cannot be copied: {words[0]}")
@@ -532,6 +534,13 @@ class Connection:
             raise EngineError(f"cannot attach to a container of ours: {explain(error)}") from None
         self.socket: socket.socket = getattr(self._around, "_sock", self._around)
         self.socket.settimeout(None)
+
+    def send(self, data: bytes) -> None:
+        """What its stdin is to bring. Raises EngineError."""
+        try:
+            self.socket.sendall(data)
+        except OSError as error:
+            raise EngineError(f"nothing can be sent to the container's stdin any more: {error.strerror}") from None
 
     def close(self) -> None:
         """Ends it. May be called twice."""

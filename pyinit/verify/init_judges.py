@@ -539,12 +539,12 @@ def has_its_terminal(_case: Case, act: Act) -> Finding:
         return failed(
             "on a terminal, the program's stdin is none: nothing can be typed to it", severity=Severity.SHOULD
         )
-    if "error" in seen:
-        return failed(f"the program cannot use its terminal: {seen['error']}; a shell says that it has no job control")
-    if not seen["foreground"]:
+    if seen.get("foreground") is False:
         return failed(
             "the program is in the background of its terminal: a shell cannot set the terminal's process group, and is stopped"
         )
+    if "error" in seen:
+        return failed(f"the program cannot use its terminal: {seen['error']}; a shell says that it has no job control")
     if not seen["jobs"]:
         return failed("no child of the program gets the terminal: there is no job control")
     if seen["text"] != TYPED:
