@@ -6,6 +6,7 @@ kills), the words say what a user gets, and it is a `should`.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pyinit.init import signals
@@ -594,11 +595,18 @@ def says_whom_it_may_not(_case: Case, act: Act) -> Finding:
         return skipped("it asks nobody but the program, or its group, so there is nobody whom it could not: see PT-02")
     if foreign["asked"]:
         return skipped("it asks the process of another user too: it has a right to")
-    if len(foreign["others"]) > len(own["others"]):
-        return passed("a process of another user, whom it may not signal, is told of", *foreign["others"][:4])
+    usual = {_without_numbers(line) for line in own["others"]}
+    told = [line for line in foreign["others"] if _without_numbers(line) not in usual]
+    if told:  # nothing else is otherwise between the two
+        return passed("a process of another user, whom it may not signal, is told of", *told[:4])
     return failed(
         "a process of another user, whom it may not signal, was killed without having been asked, and no line says so"
     )
+
+
+def _without_numbers(line: str) -> str:
+    """What two lines of one kind have in common: not PIDs and times."""
+    return re.sub(r"\d+", "", line)
 
 
 @needs_act("crowd")

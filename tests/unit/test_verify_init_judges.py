@@ -14,6 +14,7 @@ HOGGED = [{"say": "unlimited", "who": "main", "at": 1.0, "number": 576}]
 TERMINAL = {"tty": True, "foreground": True, "jobs": True, "text": "typed\n", "keys": {"INT": 1, "QUIT": 1, "TSTP": 1}}
 WORKS = {"left": (), "answered": True, "status": 0}
 ASKED, UNASKED = {"asked": True, "others": []}, {"asked": False, "others": []}
+CHATTY = {"asked": True, "others": ["init: no file"]}
 TOLD = {"asked": False, "others": ["init: 7 may not be signalled"]}
 
 MUST, SHOULD = Severity.MUST, Severity.SHOULD
@@ -45,6 +46,8 @@ PASS, FAIL, SKIPPED = Verdict.PASS, Verdict.FAIL, Verdict.SKIPPED
         ("SE-01", {**WORKS, "status": 1}, FAIL, MUST, "the status is 1"),
         ("PT-06", {"own": ASKED, "foreign": TOLD}, PASS, SHOULD, "is told of"),
         ("PT-06", {"own": ASKED, "foreign": UNASKED}, FAIL, SHOULD, "no line says so"),
+        ("PT-06", {"own": CHATTY, "foreign": {**CHATTY, "asked": False}}, FAIL, SHOULD, "no line says so"),
+        ("PT-06", {"own": CHATTY, "foreign": TOLD}, PASS, SHOULD, "is told of"),
         ("PT-06", {"own": UNASKED, "foreign": UNASKED}, SKIPPED, SHOULD, "asks nobody but the program"),
         ("PT-06", {"own": ASKED, "foreign": ASKED}, SKIPPED, SHOULD, "has a right to"),
     ],
