@@ -127,11 +127,12 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
         (("BASE", "--compose", "compose.yaml"), "which image, or which --compose, or which --init?"),
         (("BASE", "--service", "web"), "--compose FILE and --service NAME belong together"),
         (("--init", "/no/such/init"), "/no/such/init is no file that can be executed"),
+        (("--init", "/bin/true", "--network", "none"), "--network is how an image is run"),
     ],
 )
 def test_what_cannot_be_done(ctl: Ctl, base: str, words: tuple[str, ...], said: str) -> None:
     """One line, exit status 2, no traceback."""
-    quiet = () if "--network" in words else ("--network", "none")
+    quiet = () if {"--network", "--init"} & set(words) else ("--network", "none")
     done = ctl(*quiet, *(base if word == "BASE" else word for word in words))
     assert (done.returncode, said in done.complaint) == (2, True), done.stderr
     assert done.complaint.startswith("pyinitctl: verify: ")
