@@ -61,6 +61,9 @@ ATTEMPTS = 3
 END_WITHIN = 30.0
 """Seconds that an init gets to follow a program that has ended."""
 
+MADE_WITHIN = 120.0
+"""Seconds that a program gets to make its orphans, 2,000 of them on a busy machine."""
+
 NEED = 0.8
 """The share of the grace period that a slow program needs."""
 
@@ -563,7 +566,7 @@ def flood(stage: Stage) -> Act:
 def _orphans(stage: Stage, wanted: int, name: str) -> Act:
     with probing(stage, "orphans", str(wanted)) as target:
         watch = _watch(target)
-        until(lambda: any(line["say"] == "made" for line in lines(target.container)), 60.0)
+        until(lambda: any(line["say"] == "made" for line in lines(target.container)), MADE_WITHIN)
         made = any(line["say"] == "made" for line in lines(target.container))
         _must_see_program(target)
         left = _never_reaped(watch, 2)
@@ -809,7 +812,7 @@ def refused_calls(stage: Stage) -> Act:
             raise ImpossibleError("without an init the program does not stop with such a profile either")
     try:
         with probing(stage, "orphans", "20", **more) as target:
-            until(lambda: any(line["say"] == "made" for line in lines(target.container)), 60.0)
+            until(lambda: any(line["say"] == "made" for line in lines(target.container)), MADE_WITHIN)
             _must_see_program(target)
             left = _never_reaped(_watch(target), 2)
             _send(target, "USR1")

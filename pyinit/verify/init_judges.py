@@ -18,6 +18,7 @@ from pyinit.verify.init_acts import (
     END_WITHIN,
     FLUSH,
     LATE,
+    MADE_WITHIN,
     MEMORY,
     NEED,
     NO_INIT,
@@ -223,7 +224,7 @@ def _reaps(name: str) -> Callable[[Case], Finding]:
         wanted, left = seen["wanted"], len(seen["left"])
         many = f"{wanted} orphans" if wanted > 1 else "an orphan"
         if not seen["made"]:
-            return skipped(f"{many} could not be made within a minute")
+            return skipped(f"{many} could not be made within {MADE_WITHIN:g} s")
         if not seen["running"]:
             return failed(f"the container ended by itself with {many}, with status {seen['status']}")
         if left:
