@@ -464,8 +464,7 @@ def _quantity(size: int) -> str:
 def markdown() -> str:
     """The table for the README: keys with the same fate in one row."""
     rows: dict[tuple[str, str], list[str]] = {}
-    for fate in (*TOP, *FATES):
-        beside = " (beside the apps)" if fate in TOP else ""
+    for fate, beside in [*((fate, " (beside the apps)") for fate in TOP), *((fate, "") for fate in FATES)]:
         becomes = fate.becomes or ("*a warning*" if fate.warns else "")
         rows.setdefault((becomes, fate.text), []).append(f"`{fate.key}`{beside}")
     head = "| key | in Kubernetes | |\n|---|---|---|\n"
