@@ -12,7 +12,10 @@ from support import engines, moving
 from support.containers import Container, Run
 from support.waiting import until
 
-pytestmark = pytest.mark.engines(engines.PYTHON)  # the wheel in the image has both, and `pyinitctl`
+pytestmark = [
+    pytest.mark.engines(engines.PYTHON),  # the wheel in the image has both, and `pyinitctl`
+    pytest.mark.timeout(900),  # where the images have to be made
+]
 
 PROGRAMS = moving.files("The programs")
 SUPERVISOR_KEYS = """\
@@ -100,7 +103,6 @@ def test_from_s6_overlay(run: Run, moving_image: str) -> None:
     assert here.wait() == 0, here.report()
 
 
-@pytest.mark.timeout(900)  # where ./tests/run has not made the image before
 def test_from_pm2(run: Run, pm2_image: str) -> None:
     """PM2's file by pm2-runtime, unchanged by pyinitctl, and as the apps.toml that `convert` writes."""
     files = moving.files("From PM2")
@@ -122,7 +124,6 @@ def test_from_pm2(run: Run, pm2_image: str) -> None:
     assert container.logs(stderr=False) == files["apps.toml"]
 
 
-@pytest.mark.timeout(900)
 def test_the_words_of_pm2(run: Run, pm2_image: str) -> None:
     """Each word and option of `pm2 --help` is one of pyinitctl's, or has a row; and no row is about one that PM2 has not."""
     container = begun(run, pm2_image, {}, ["pm2", "--help"])
