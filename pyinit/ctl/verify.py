@@ -161,6 +161,10 @@ def _reporting(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit's XML")
     group.add_argument("--markdown", metavar="FILE", type=Path, help="write Markdown, for a CI job's summary")
     group.add_argument(
+        "--html", metavar="FILE", type=Path, help="write one page for a browser, with the timeline of each stop"
+    )
+    group.add_argument("--svg", metavar="FILE", type=Path, help="draw the timeline of the plain stop, for a README")
+    group.add_argument(
         "--jobs",
         metavar="N",
         type=int,
@@ -576,13 +580,15 @@ def _regex(text: str) -> str:
 
 
 def _write(options: argparse.Namespace, came: Run, about: Mapping[str, str]) -> None:
-    from pyinit.verify import report  # noqa: PLC0415 - an extra
+    from pyinit.verify import page, report  # noqa: PLC0415 - an extra
 
     strict = bool(options.strict)
     wanted: tuple[tuple[Path | None, Callable[[], str]], ...] = (
         (options.json, lambda: report.json_text(came, about, strict=strict)),
         (options.junit, lambda: report.junit(came)),
         (options.markdown, lambda: report.markdown(came, about, strict=strict)),
+        (options.html, lambda: page.html(report.as_json(came, about, strict=strict))),
+        (options.svg, lambda: page.picture(report.as_json(came, about, strict=strict))),
     )
     for path, text in wanted:
         if path is None:
