@@ -135,6 +135,12 @@ def test_the_schema_knows_every_key_and_nothing_else(schema: Validator) -> None:
                 assert not schema.is_valid(changed), (path, change)
 
 
+def test_the_schema_knows_services(schema: Validator) -> None:
+    """What a report says of a service of a compose file, and of containers that run one at a time."""
+    about = {**ABOUT, "service": "web of compose.yaml", "one at a time": "-p: two of them would want the same ports"}
+    schema.validate({**everything(), "about": about})
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
