@@ -64,7 +64,7 @@ DARK = {
 _SHAPES = """
 text { font: 13px ui-sans-serif, system-ui, "Segoe UI", Helvetica, Arial, sans-serif; white-space: pre }
 .title { font-size: 16px; font-weight: 600 }
-.small { font-size: 12px }
+text.small { font-size: 12px }
 .number { font-size: 11px; font-weight: 600 }
 .gap, .halo, .cross, .dropped, .open { fill: none }
 .gap { stroke-width: 1.6 }
@@ -252,11 +252,12 @@ def _flags(timeline: Timeline, span: float) -> Sequence[tuple[Mark, float]]:
     return found
 
 
-def legend(timelines: Iterable[Timeline]) -> Sequence[tuple[str, str]]:
+def legend(timelines: Sequence[Timeline]) -> Sequence[tuple[str, str]]:
     """What the signs that are used mean: each as SVG, 24 pixels wide about a middle of 0, and in words."""
     bars = [(timeline, bar) for timeline in timelines for bar in timeline.bars]
     tones = {bar.tone for _, bar in bars if bar.ended is not None}
     heard = {one.heard for _, bar in bars for one in bar.asked if one.number != signals.KILL}
+    span = span_of(timelines)
     waits = any(told is None or told > bar.began for told, bar in ((line.told(bar), bar) for line, bar in bars))
     return [
         (shape, words)
@@ -270,6 +271,11 @@ def legend(timelines: Iterable[Timeline]) -> Sequence[tuple[str, str]]:
             (Tone.KILLED in tones, '<use href="#end-killed"/>', "killed: it had no say"),
             (Tone.UNKNOWN in tones, '<use href="#end-unknown"/>', "ended, not known how"),
             (any(bar.ended is None for _, bar in bars), '<use href="#end-alive"/>', "still alive"),
+            (
+                any(line.grace is not None and line.grace <= span for line in timelines),
+                '<line class="limit" y1="-9" y2="9"/>',
+                "the engine's grace is over",
+            ),
         )
         if used
     ]

@@ -268,9 +268,9 @@ def _stop(name: str, report: Json) -> Iterator[str]:
     act = report["acts"][name]
     stop = act["stop"]
     judged = [one["id"] for one in report["results"] if one["act"] == name]
-    title = "as it is" if name == PLAIN else name.replace("_", " ")
     yield f'<article class="box" id="act-{escaped(name)}">'
-    yield f"<h3>{escaped(title)}</h3>"
+    if name != PLAIN:
+        yield f"<h3>{escaped(name.replace('_', ' '))}</h3>"
     if stop["timeline"] is None:
         yield f"<p>stopped after {duration(stop['seconds'])}, exit status {stop['status']}; no process of it could be seen</p>"
         yield _budget(stop)
