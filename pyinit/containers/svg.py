@@ -274,7 +274,7 @@ def legend(timelines: Sequence[Timeline]) -> Sequence[tuple[str, str]]:
             (
                 any(line.grace is not None and line.grace <= span for line in timelines),
                 '<line class="limit" y1="-9" y2="9"/>',
-                "the engine's grace is over",
+                "the grace period is over",
             ),
         )
         if used

@@ -72,18 +72,19 @@ th { text-align: left; font-weight: 600 }
 .marks b { flex: none; width: 18px; height: 18px; border-radius: 9px; background: var(--ink); color: var(--card);
   font-size: 11px; line-height: 18px; text-align: center }
 .marks .when { flex: none; width: 52px; text-align: right; color: var(--quiet) }
+.time { table-layout: fixed }
 .time th, .time td { padding: 5px 0; vertical-align: middle }
 .time thead th { color: var(--quiet); font-size: 13px; font-weight: 400; vertical-align: bottom }
-.time .who { width: 19%; padding-right: 22px; font-weight: 600 }
+.time .who { width: 19%; padding-right: 12px; font-weight: 600 }
 .time .when { width: 43%; position: relative; height: 40px; padding: 0 }
 .time thead .when { height: 54px }
-.time .ended { padding-left: 20px; width: 84px; white-space: nowrap; text-align: right }
+.time .ended { width: 72px; white-space: nowrap; text-align: right }
 .time .how { padding-left: 14px }
 .tone { color: var(--tone); font-weight: 600 }
 .tone.fair { --tone: var(--fair) } .tone.failed { --tone: var(--failed) } .tone.killed { --tone: var(--killed) }
 .tone.unknown { --tone: var(--unknown) }
 svg { overflow: visible; print-color-adjust: exact; -webkit-print-color-adjust: exact }
-.time svg.across { position: absolute; inset: 0; width: 100%; height: 100% }
+.time svg.across { position: absolute; top: 0; left: 9px; width: calc(100% - 24px); height: 100% }
 .budget { display: block; width: 100%; height: 8px }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; color: var(--quiet); font-size: 13px }
 .legend li { display: flex; align-items: center; gap: 8px }
@@ -97,17 +98,16 @@ footer { margin-top: 44px; padding-top: 12px; border-top: 1px solid var(--line) 
   dl { grid-template-columns: minmax(0, 1fr); gap: 2px }
   dd + dt { margin-top: 8px }
   .checks thead, .time thead th:not(.when) { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
+  .checks, .checks tbody, .time, .time thead, .time tbody { display: block }
   .checks tr { display: grid; grid-template-columns: 1.8em minmax(0, 1fr) max-content; padding: 8px 0 }
   .checks tr.group { display: block; padding: 14px 0 0 }
   .checks th, .checks td, .checks .group th { padding: 0; width: auto }
   .checks .seen { grid-column: 2 / 4 }
-  .time tr { display: grid; grid-template-columns: minmax(0, 1fr) max-content; margin: 0 8px }
-  .time th, .time td { padding: 0 }
-  .time .who, .time .ended, .time .how { width: auto; padding: 0; margin: 0 -8px }
-  .time .when { grid-column: 1 / 3; width: auto; height: 34px }
-  .time .who { padding-right: 8px; padding-top: 8px } .time .ended { padding-top: 8px }
-  .time .how { grid-column: 1 / 3; grid-row: 2 }
-  .time .when { grid-row: 3 }
+  .time tr { display: grid; grid-template-columns: minmax(0, 1fr) max-content }
+  .time .who, .time .ended, .time .how { width: auto; padding: 0 }
+  .time .who, .time .ended { padding-top: 10px }
+  .time .how { grid-area: 2 / 1 / 3 / 3 }
+  .time .when { grid-area: 3 / 1 / 4 / 3; width: auto; height: 34px }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 11pt }

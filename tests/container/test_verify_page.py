@@ -147,8 +147,8 @@ def test_bars_are_where_they_belong(opened: Callable[..., Page], look: Look) -> 
     rows = {row["name"]: row for row in opened(page.html(varied()), look).evaluate(BARS)}
     for row in rows.values():
         time = row["time"]
-        assert time["right"] - time["left"] >= 280
-        assert [row["cell"][side] for side in ("left", "right")] == pytest.approx([time["left"], time["right"]], abs=1)
+        assert time["right"] - time["left"] >= 270
+        assert row["cell"]["left"] < time["left"] < time["right"] < row["cell"]["right"]
     wide = rows["gunicorn [7]"]["time"]["right"] - rows["gunicorn [7]"]["time"]["left"]
 
     def at(name: str, seconds: float) -> Any:  # noqa: ANN401 - pytest has no name for it
