@@ -195,7 +195,7 @@ def and_more(timeline: Timeline) -> str:
 
 def scale(timeline: Timeline, span: float) -> str:
     """What stands above the bars: a flag for each mark, with its number; the phases; the seconds. SCALE_HEIGHT pixels high."""
-    parts = [_line(mark.time, span, "mark", 16) for mark in timeline.marks]
+    parts = [_line(mark.time, span, "mark", "16", "36") for mark in timeline.marks]
     for number, (mark, shift) in enumerate(_flags(timeline, span), 1):
         parts.append(
             f'<svg x="{_percent(mark.time, span)}" overflow="visible"><circle class="flag" cx="{shift:.0f}" cy="8" r="8"/>'
@@ -264,8 +264,8 @@ def legend(timelines: Sequence[Timeline]) -> Sequence[tuple[str, str]]:
         for used, shape, words in (
             (True in heard, '<use href="#told" y="8"/>', "told by a signal"),
             (False in heard, '<use href="#dropped" y="8"/>', "told, but it was ignored"),
-            (waits, '<rect class="told" x="-12" y="-2" width="24" height="4"/>', "thin: not told yet"),
-            (bool(bars), '<rect class="told" x="-12" y="-7" width="24" height="14"/>', "thick: told, ends its work"),
+            (waits, '<rect class="unknown" x="-12" y="-2" width="24" height="4"/>', "thin: not told yet"),
+            (bool(bars), '<rect class="unknown" x="-12" y="-7" width="24" height="14"/>', "thick: told, ends its work"),
             (Tone.FAIR in tones, '<use href="#end-fair"/>', "ended by itself"),
             (Tone.FAILED in tones, '<use href="#end-failed"/>', "ended with an error status"),
             (Tone.KILLED in tones, '<use href="#end-killed"/>', "killed: it had no say"),
@@ -308,9 +308,9 @@ def _from_to(began: float, ended: float, span: float) -> str:
     return f'x="{_percent(began, span)}" width="{_share(ended, span) - _share(began, span):.2f}%"'
 
 
-def _line(time: float, span: float, kind: str, top: int = 0) -> str:
+def _line(time: float, span: float, kind: str, top: str = "0", bottom: str = "100%") -> str:
     at = _percent(time, span)
-    return f'<line class="{kind}" x1="{at}" x2="{at}" y1="{top}" y2="100%"/>'
+    return f'<line class="{kind}" x1="{at}" x2="{at}" y1="{top}" y2="{bottom}"/>'
 
 
 def _text(x: float, y: float, words: str, kind: str = "", anchor: str = "") -> str:

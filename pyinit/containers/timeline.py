@@ -14,6 +14,8 @@ from pyinit.containers.account import Account, Fate, How, Process, Sender, Signa
 from pyinit.init import signals
 
 _STEPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+_DRAINS = 0.1
+"""Seconds from which on PID 1 waits before it sends a signal on; what is shorter is how long the sending takes."""
 _SEES_NO_SIGNALS = ("cn_proc", "pidfd")
 _QUIET = (signals.CHLD, signals.CONT)
 """No requests: what a parent hears of its children, and what wakes a stopped process so that it can hear."""
@@ -159,12 +161,14 @@ class Timeline:
         at = {mark.step: mark.time for mark in self.marks}
         end = max(self.seconds, *at.values()) if at else self.seconds
         forward, kill = at.get(Step.FORWARD, 0.0), at.get(Step.KILL, end)
+        forward = forward if forward >= _DRAINS else 0.0
         bounds = ("drain", 0.0, min(forward, kill)), ("grace", min(forward, kill), kill), ("kill", kill, end)
         return tuple(Phase(*one) for one in bounds if one[2] > one[1])
 
     def verdict(self) -> tuple[str, str]:
         """Two sentences: how long it took and with what status; who was killed, and by whom."""
-        first = f"stopped after {self.seconds:.1f} s, {_status_in_words(self.status)}"
+        took = f"{self.seconds:.1f} s" if self.seconds >= 0.1 else duration(self.seconds)
+        first = f"stopped after {took}, {_status_in_words(self.status)}"
         unknown = [bar for bar in self.bars if bar.how is How.UNKNOWN]
         if not self.killed and unknown:
             return (

@@ -42,6 +42,7 @@ a { color: var(--link); text-underline-offset: 2px }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
 code, pre, .mono { font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace }
 h1 code { font-size: inherit }
+h3 .sign { width: auto; margin-right: 8px }
 pre { white-space: pre-wrap; background: var(--shade); border-radius: 6px; padding: 10px 12px }
 .quiet, summary { color: var(--quiet) }
 .small { font-size: 13px }
@@ -65,10 +66,12 @@ table { border-collapse: collapse; width: 100% }
 th { text-align: left; font-weight: 600 }
 .checks th, .checks td { padding: 7px 12px 7px 0; vertical-align: top }
 .checks tbody tr + tr { border-top: 1px solid var(--line) }
-.checks thead th { color: var(--quiet); font-size: 13px; padding-bottom: 2px }
+.checks thead th { color: var(--quiet); font-size: 13px; font-weight: 400; padding-bottom: 2px }
 .checks .group th { padding-top: 20px; font-size: 16px }
+.checks { table-layout: fixed }
 .checks .what { width: 36%; font-weight: 400 }
-.marks li { display: flex; gap: 10px; align-items: baseline }
+.checks .sign-of { width: 30px; padding-right: 4px } .checks .weight { width: 72px }
+.marks li { display: flex; gap: 10px; align-items: baseline; margin-top: 3px }
 .marks b { flex: none; width: 18px; height: 18px; border-radius: 9px; background: var(--ink); color: var(--card);
   font-size: 11px; line-height: 18px; text-align: center }
 .marks .when { flex: none; width: 52px; text-align: right; color: var(--quiet) }
@@ -79,7 +82,7 @@ th { text-align: left; font-weight: 600 }
 .time .when { width: 43%; position: relative; height: 40px; padding: 0 }
 .time thead .when { height: 54px }
 .time .ended { width: 72px; white-space: nowrap; text-align: right }
-.time .how { padding-left: 14px }
+.time .how { padding-left: 14px; text-wrap: pretty }
 .tone { color: var(--tone); font-weight: 600 }
 .tone.fair { --tone: var(--fair) } .tone.failed { --tone: var(--failed) } .tone.killed { --tone: var(--killed) }
 .tone.unknown { --tone: var(--unknown) }
@@ -92,7 +95,7 @@ svg { overflow: visible; print-color-adjust: exact; -webkit-print-color-adjust: 
 footer { margin-top: 44px; padding-top: 12px; border-top: 1px solid var(--line) }
 @media (max-width: 640px) {
   body { padding: 18px 16px 32px }
-  h1 { font-size: 22px }
+  h1 { font-size: 19px }
   h2 { margin-top: 34px }
   .box { padding: 12px }
   dl { grid-template-columns: minmax(0, 1fr); gap: 2px }
@@ -101,8 +104,8 @@ footer { margin-top: 44px; padding-top: 12px; border-top: 1px solid var(--line) 
   .checks, .checks tbody, .time, .time thead, .time tbody { display: block }
   .checks tr { display: grid; grid-template-columns: 1.8em minmax(0, 1fr) max-content; padding: 8px 0 }
   .checks tr.group { display: block; padding: 14px 0 0 }
-  .checks th, .checks td, .checks .group th { padding: 0; width: auto }
-  .checks .seen { grid-column: 2 / 4 }
+  .checks th, .checks td, .checks .group th, .checks .what, .checks .weight { padding: 0; width: auto }
+  .checks .seen { grid-column: 2 / 4; color: var(--quiet); font-size: 14px }
   .time tr { display: grid; grid-template-columns: minmax(0, 1fr) max-content }
   .time .who, .time .ended, .time .how { width: auto; padding: 0 }
   .time .who, .time .ended { padding-top: 10px }
@@ -196,7 +199,7 @@ def _counts(report: Json, failures: Sequence[Json]) -> Iterator[str]:
     for verdict, words in (("pass", "passed"), ("fail", "failed"), ("skipped", "skipped"), ("note", "notes")):
         number = report["summary"][verdict]
         more = f" ({known} known)" if known and verdict == "fail" else ""
-        yield f'<li class="{verdict}">{_sign(verdict)} <b>{number}</b> {words}{more}</li>'
+        yield f'<li class="{verdict if number else "quiet"}">{_sign(verdict)} <b>{number}</b> {words}{more}</li>'
 
 
 # --- checks ---
@@ -234,8 +237,13 @@ def _code(text: str) -> str:
 def _checks(results: Sequence[Json]) -> Iterator[str]:
     yield '<table class="checks" role="table"><caption class="unseen">All checks, by group</caption>'
     yield '<thead role="rowgroup"><tr role="row">'
-    for name in ("verdict", "what is true when it passes", "weight", "what was seen, or why it was skipped"):
-        yield f'<th role="columnheader" scope="col">{name}</th>'
+    for kind, name in (
+        ("sign-of", '<span class="unseen">verdict</span>'),
+        ("what", "what is true when it passes"),
+        ("weight", "weight"),
+        ("seen", "what was seen, or why it was skipped"),
+    ):
+        yield f'<th class="{kind}" role="columnheader" scope="col">{name}</th>'
     yield "</tr></thead>"
     for group in dict.fromkeys(one["group"] for one in results):
         yield '<tbody role="rowgroup"><tr class="group" role="row">'

@@ -277,6 +277,10 @@ def test_phases() -> None:
         ("grace", 2, 8),
         ("kill", 8, 9),
     ]
+    at_once = timeline.of(
+        replace(slow, processes=(slow.init, process("deaf", 7, 8.5, 0, signal(0.05, 15, Sender.INIT)))), ""
+    )
+    assert [one.name for one in at_once.phases] == ["grace"]
     alone = timeline.of(account(process("init", 1, 3.0, 0, TERM_IN)), "").phases
     assert [(one.name, one.began, round(one.ended, 3)) for one in alone] == [("grace", 0, 3)]
 
@@ -396,7 +400,7 @@ def test_svg_stands_alone() -> None:
         if rect.get("class", "").startswith(("w", "phase"))
     ]
     ends = [sum(float(rect.get(key, "").removesuffix("%")) for key in ("x", "width")) for rect in bars]
-    assert len(ends) == 14
+    assert len(ends) == 13
     assert max(ends) <= 100.01
 
 
