@@ -258,14 +258,16 @@ def legend(timelines: Sequence[Timeline]) -> Sequence[tuple[str, str]]:
     tones = {bar.tone for _, bar in bars if bar.ended is not None}
     heard = {one.heard for _, bar in bars for one in bar.asked if one.number != signals.KILL}
     span = span_of(timelines)
-    waits = any(told is None or told > bar.began for told, bar in ((line.told(bar), bar) for line, bar in bars))
+    told = [(line.told(bar), bar.began) for line, bar in bars]
+    waits = any(since is None or since > began for since, began in told)
+    works = any(since is not None for since, _ in told)
     return [
         (shape, words)
         for used, shape, words in (
             (True in heard, '<use href="#told" y="8"/>', "told by a signal"),
             (False in heard, '<use href="#dropped" y="8"/>', "told, but it was ignored"),
             (waits, '<rect class="unknown" x="-12" y="-2" width="24" height="4"/>', "thin: not told yet"),
-            (bool(bars), '<rect class="unknown" x="-12" y="-7" width="24" height="14"/>', "thick: told, ends its work"),
+            (works, '<rect class="unknown" x="-12" y="-7" width="24" height="14"/>', "thick: told, ends its work"),
             (Tone.FAIR in tones, '<use href="#end-fair"/>', "ended by itself"),
             (Tone.FAILED in tones, '<use href="#end-failed"/>', "ended with an error status"),
             (Tone.KILLED in tones, '<use href="#end-killed"/>', "killed: it had no say"),

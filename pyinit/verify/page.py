@@ -16,7 +16,7 @@ from pyinit.containers.timeline import Timeline, duration, span_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pyinit.containers.timeline import Bar
+    from pyinit.containers.timeline import Asked, Bar
 
     Json = Mapping[str, Any]
 
@@ -82,7 +82,8 @@ th { text-align: left; font-weight: 600 }
 .time .when { width: 43%; position: relative; height: 40px; padding: 0 }
 .time thead .when { height: 54px }
 .time .ended { width: 72px; white-space: nowrap; text-align: right }
-.time .how { padding-left: 14px; text-wrap: pretty }
+.whole { white-space: nowrap }
+.time .how { padding-left: 14px }
 .tone { color: var(--tone); font-weight: 600 }
 .tone.fair { --tone: var(--fair) } .tone.failed { --tone: var(--failed) } .tone.killed { --tone: var(--killed) }
 .tone.unknown { --tone: var(--unknown) }
@@ -136,7 +137,7 @@ def picture(report: Json) -> str:
     """The timeline of the plain stop as one SVG; where there is none it says why."""
     act, about = report["acts"].get(PLAIN), report["about"]
     stop = act and act["stop"]
-    where = f"pyinitctl verify: {about['engine']}, Linux {about['kernel']}"
+    where = f"pyinitctl verify: {about['engine']}, Linux {about['kernel'].split('-')[0]}"
     if not stop or not stop["timeline"]:
         reason = "its processes could not be seen" if stop else "the plain stop was not done"
         return svg.render([], f"{report['subject']['image']}: {reason}. {where}")
@@ -344,7 +345,7 @@ def _marks(timeline: Timeline) -> str:
 def _process(timeline: Timeline, bar: Bar, span: float) -> str:
     kind = bar.tone.name.lower()
     ended = "" if bar.ended is None else duration(bar.ended)
-    asked = [escaped(one.words) for one in bar.asked]
+    asked = [_asked(one) for one in bar.asked]
     if len(asked) > _ASKED:
         asked = [*asked[:_ASKED], f"and {len(asked) - _ASKED} more signals"]
     name = escaped(bar.name)
@@ -358,6 +359,12 @@ def _process(timeline: Timeline, bar: Bar, span: float) -> str:
         + "".join(f'<br/><span class="quiet small">{one}</span>' for one in asked)
         + "</td></tr>"
     )
+
+
+def _asked(one: Asked) -> str:
+    """In words; the time is not broken over two lines."""
+    words, _, when = one.words.rpartition(" at ")
+    return f'{escaped(words)} <span class="whole">at {escaped(when)}</span>'
 
 
 # --- where ---
