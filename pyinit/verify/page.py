@@ -94,7 +94,7 @@ svg { overflow: visible; print-color-adjust: exact; -webkit-print-color-adjust: 
 .legend li { display: flex; align-items: center; gap: 8px }
 .legend svg { width: 26px; height: 20px; flex: none }
 footer { margin-top: 44px; padding-top: 12px; border-top: 1px solid var(--line) }
-@media (max-width: 640px) {
+@media (max-width: 720px) {
   body { padding: 18px 16px 32px }
   h1 { font-size: 19px }
   h2 { margin-top: 34px }
