@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -341,3 +342,15 @@ def test_the_picture() -> None:
         assert bar.words in text
     assert "prefers-color-scheme: dark" in picture
     assert "pyinitctl verify: Docker 20.10, Linux 6.18, seen by trace" in text
+
+
+def test_the_pictures_of_the_readme() -> None:
+    """Both are there, whole, drawn as they are drawn now, and refer to nothing outside. (A real run differs each time.)"""
+    root = Path(__file__).resolve().parents[2]
+    names = re.findall(r"!\[[^]]+\]\((docker/[^)]+\.svg)\)", (root / "README.md").read_text(encoding="utf-8"))
+    assert names == ["docker/example/stop.svg", "docker/example/verify.svg"]
+    for name in names:
+        text = (root / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"[a-z]+://[^\s\"]+", text)) == {"http://www.w3.org/2000/svg"}
+        assert "SIGKILL by the engine" in words(tree(text)), name
+        assert svg.STYLE.strip() in text, f"{name} is older than what draws it: CONTRIBUTING.md says how to make it"
