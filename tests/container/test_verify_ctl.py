@@ -119,7 +119,9 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
         (("BASE", "--network", "no-such-network", "--", "sleep", "60"), "no-such-network"),
         (("BASE", "--ulimit", "nofile"), "--ulimit nofile: write NAME=SOFT"),
         (("BASE", "--request", "ftp://x"), "--request ftp://x: write http://"),
+        (("BASE", "--request", "http://127.0.0.1:0/"), "--request http://127.0.0.1:0/: write http://"),
         (("BASE", "--timeout", "0"), "--timeout 0"),
+        (("BASE", "--ready-timeout", "0"), "--ready-timeout 0"),
         (("BASE", "--jobs", "0"), "--jobs 0"),
         (("BASE", "--baseline", "no-such-file"), "the baseline no-such-file cannot be read"),
         (("BASE", "--config", "no-such-file"), "there is no file no-such-file"),
@@ -130,11 +132,12 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
         (("BASE", "--compose", "compose.yaml"), "which image, or which --compose, or which --init?"),
         (("BASE", "--service", "web"), "--compose FILE and --service NAME belong together"),
         (("--init", "/no/such/init"), "/no/such/init is no file that can be executed"),
+        (("--init", "/bin/true", "--network", "none"), "--network is how an image is run"),
     ],
 )
 def test_what_cannot_be_done(ctl: Ctl, base: str, words: tuple[str, ...], said: str) -> None:
     """One line, exit status 2, no traceback."""
-    quiet = () if "--network" in words else ("--network", "none")
+    quiet = () if {"--network", "--init"} & set(words) else ("--network", "none")
     done = ctl(*quiet, *(base if word == "BASE" else word for word in words))
     assert (done.returncode, said in done.complaint) == (2, True), done.stderr
     assert done.complaint.startswith("pyinitctl: verify: ")

@@ -244,6 +244,13 @@ def test_settings(tmp_path: Path) -> None:
         ("expect-exit = [true]\n", "line 1: each of expect-exit must be a whole number, not True"),
         ('ready-log = "("\n', "line 1: ready-log: '(' is no regular expression: missing )"),
         ('[skip]\nSG-02 = "no"\n', "line 2: there is no check 'SG-02'; write 'S"),
+        ('pull = "sometimes"\n', "line 1: pull must be one of missing, always, never, not 'sometimes'"),
+        ('ulimit = "nofile=3"\n', "line 1: ulimit must be a list, not 'nofile=3'"),
+        ('strict = "yes"\n', "line 1: strict must be true or false, not 'yes'"),
+        (
+            "keep = true\n",
+            "line 1: there is no key 'keep', --keep is for the command line alone: for a look at what one run has left",
+        ),
     ],
 )
 def test_wrong_settings(tmp_path: Path, text: str, words: str) -> None:
