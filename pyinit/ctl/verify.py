@@ -459,13 +459,15 @@ def _url(text: str) -> tuple[str, int, str]:
 
 
 def _write(options: argparse.Namespace, came: Run, about: Mapping[str, str]) -> None:
-    from pyinit.verify import report  # noqa: PLC0415 - an extra
+    from pyinit.verify import page, report  # noqa: PLC0415 - an extra
 
     strict = bool(options.strict)
     wanted: tuple[tuple[Path | None, Callable[[], str]], ...] = (
         (options.json, lambda: report.json_text(came, about, strict=strict)),
         (options.junit, lambda: report.junit(came)),
         (options.markdown, lambda: report.markdown(came, about, strict=strict)),
+        (options.html, lambda: page.html(report.as_json(came, about, strict=strict))),
+        (options.svg, lambda: page.picture(report.as_json(came, about, strict=strict))),
     )
     for path, text in wanted:
         if path is None:

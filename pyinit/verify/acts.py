@@ -201,7 +201,8 @@ def stop_it(stage: Stage, target: Started, then: Callable[[], None] | None = Non
     watch.wait(END_WITHIN)
     account = replace(watch.account(), deadline=began + NEAR_DEADLINE * grace).with_exit_status(status)
     number = stage.subject.image.stop_signal
-    shown = timeline.of(account, stage.subject.image.name, stop_signal=number, stopped=began, outside="the engine")
+    name = stage.subject.image.name
+    shown = timeline.of(account, name, stop_signal=number, stopped=began, outside="the engine", grace=grace)
     first = next(bar for bar in shown.bars if bar.inside == 1)
     how = account.how(account.init)
     return replace(

@@ -142,6 +142,10 @@ def _reporting(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit's XML")
     group.add_argument("--markdown", metavar="FILE", type=Path, help="write Markdown, for a CI job's summary")
     group.add_argument(
+        "--html", metavar="FILE", type=Path, help="write one page for a browser, with the timeline of each stop"
+    )
+    group.add_argument("--svg", metavar="FILE", type=Path, help="draw the timeline of the plain stop, for a README")
+    group.add_argument(
         "--jobs",
         metavar="N",
         type=int,

@@ -15,6 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from pyinit.verify import page
 from pyinit.verify.acts import OPENSHIFT_USER
 from support.verifying import DEAF, GOOD, Ctl, begin, made_by
 from support.waiting import until
@@ -40,8 +41,9 @@ def begun(base: str, tmp_path: Path, client: docker.DockerClient) -> Iterator[su
 
 
 def test_a_good_one(ctl: Ctl, base: str, tmp_path: Path) -> None:
-    """Exit status 0, three reports that agree, and a last line that says it."""
-    done = ctl(base, *QUICK, "--json", "r.json", "--junit", "r.xml", "--markdown", "r.md", "--", "python3", "-c", GOOD)
+    """Exit status 0, reports that agree, and a last line that says it."""
+    files = [word for kind in ("json", "junit", "markdown", "html", "svg") for word in (f"--{kind}", f"r.{kind}")]
+    done = ctl(base, *QUICK, *files, "--", "python3", "-c", GOOD)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (
         0,
         "2 passed, 0 failed, 0 skipped: what was checked passed",
@@ -49,8 +51,11 @@ def test_a_good_one(ctl: Ctl, base: str, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "r.json").read_text())
     assert [(one["id"], one["verdict"]) for one in found["results"]] == [("SG-01", "pass"), ("EX-06", "pass")]
     assert found["ready"] == "--ready-log"
-    assert 'tests="2" failures="0"' in (tmp_path / "r.xml").read_text()
-    assert "what was checked passed" in (tmp_path / "r.md").read_text()
+    assert 'tests="2" failures="0"' in (tmp_path / "r.junit").read_text()
+    assert "what was checked passed" in (tmp_path / "r.markdown").read_text()
+    assert (tmp_path / "r.html").read_text() == page.html(found)
+    assert (tmp_path / "r.svg").read_text() == page.picture(found)
+    assert "python3 [1]" in (tmp_path / "r.svg").read_text()
 
 
 def test_a_source_by_name(ctl: Ctl, base: str, tmp_path: Path) -> None:
