@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pyinit.ctl import supervise
+from pyinit.ctl import asking, supervise
 from pyinit.ctl.errors import CommandError
 from pyinit.init.start import given_environment
 from pyinit.supervise import apps, client, pm2, source, tomltext
@@ -105,7 +105,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _file_options(parser: argparse.ArgumentParser) -> None:
     supervise.add_file(parser)
-    supervise.add_socket(parser)
+    asking.add_socket(parser)
 
 
 def _program_options(group: argparse._ArgumentGroup) -> None:
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
     if options.schema:
         sys.stdout.write(apps.schema())
         return 0
-    socket = supervise.socket_of(options)
+    socket = asking.socket_of(options)
     if client.is_there(socket):
         return _ask(options, socket)
     if options.detach:
@@ -153,18 +153,18 @@ def run(options: argparse.Namespace) -> int:
 def run_again(options: argparse.Namespace) -> int:
     """startOrReload: the same file again, with what is new in it."""
     options.target = [str(options.file)] if options.file else []
-    return _apply(options, supervise.socket_of(options), _document(options))
+    return _apply(options, asking.socket_of(options), _document(options))
 
 
 def act_on_file(options: argparse.Namespace) -> int:
     """stop, restart, reload and delete of a file in an app's place. Raises CommandError."""
     options.target, options.logs = options.app, None
     document = _document(options)
-    socket = supervise.socket_of(options)
+    socket = asking.socket_of(options)
     if options.word in ("restart", "reload"):
         return _apply(options, socket, document)
     names = [app["name"] for app in _spec(options, document, socket)["apps"]]
-    supervise.ask_at(socket, options.word, apps=names)
+    asking.ask_at(socket, options.word, apps=names)
     return 0
 
 
@@ -252,14 +252,14 @@ def _ask(options: argparse.Namespace, socket: Path) -> int:
     is_name = first and not source.is_apps_file(first) and not Path(first).exists()
     if is_name and not options.after and not _program(options):
         environment: dict[str, Any] = {"environment": apps.without(os.environ)} if options.update_env else {}
-        supervise.ask_at(socket, "start", select=options.target, **environment)
+        asking.ask_at(socket, "start", select=options.target, **environment)
         return 0
     return _apply(options, socket, _document(options))
 
 
 def _apply(options: argparse.Namespace, socket: Path, document: apps.Document) -> int:
     spec = _spec(options, document, socket)
-    supervise.ask_at(socket, "apply", spec=spec, only=[app["name"] for app in spec["apps"]])
+    asking.ask_at(socket, "apply", spec=spec, only=[app["name"] for app in spec["apps"]])
     return 0
 
 
@@ -381,7 +381,7 @@ def _detach(options: argparse.Namespace) -> int:
     try:
         while child.poll() is None and not client.is_there(socket):
             time.sleep(0.02)
-        client.ask(socket, {"do": "wait", "select": ["all"]}, supervise.show_event)
+        client.ask(socket, {"do": "wait", "select": ["all"]}, asking.show_event)
     except (client.NoSupervisorError, client.GoneError):
         # apps that end at once leave it nothing to run: it may have ended at any point of the above
         raise CommandError(f"start: the supervisor has ended with {child.wait()}: {_last_words(own, begun)}") from None

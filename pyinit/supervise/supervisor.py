@@ -325,7 +325,7 @@ class Supervisor:
             one.channel.say(worker.spec.stop_message)
             self._watch_channel(one)
         else:
-            process.signal_child(one.pid, worker.spec.stop_signal)
+            self.signal(one, worker.spec.stop_signal)
         process.signal_child(one.pid, signals.CONT)
 
     def kill(self, worker: Worker) -> None:
@@ -333,8 +333,15 @@ class Supervisor:
         one = self._alive(worker)
         if one is None:
             return
-        process.signal_child(one.pid, signals.KILL)
+        self.signal(one, signals.KILL)
         self._kill_family(one)
+
+    @staticmethod
+    def signal(one: Running, number: int) -> None:
+        """A signal to a worker that has not been reaped; it is counted."""
+        process.signal_child(one.pid, number)
+        counts, name = one.worker.app.signals, signals.name_of(number)
+        counts[name] = counts.get(name, 0) + 1
 
     def _alive(self, worker: Worker) -> "Running | None":
         """A worker's process, None once it has been reaped: its number may be another's."""
@@ -429,6 +436,7 @@ class Supervisor:
             kills = forensics.oom_kills() or 0
             if kills > self.oom_kills:
                 self.oom_kills, worker.ran_out = self.oom_kills + 1, True
+                worker.app.oom_kills += 1
         left = bool(self._family(one))
         self._close(one)
         if not left:
