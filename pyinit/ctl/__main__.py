@@ -19,9 +19,9 @@ def modules(word: str) -> Sequence[ModuleType]:
 
     if word == "ready":
         return (ready,)
-    from pyinit.ctl import lint, metrics, native, start, supervise, verify  # noqa: PLC0415 - as above
+    from pyinit.ctl import life, lint, metrics, native, start, startup, supervise, verify  # noqa: PLC0415 - as above
 
-    return lint, native, verify, start, supervise, ready, metrics
+    return lint, native, verify, start, supervise, ready, metrics, life, startup
 
 
 def main(words: list[str] | None = None) -> int:

@@ -121,7 +121,8 @@ def describe(call: "Call") -> str:
         }
         for group in groups
     ]
-    call.client.send({"ok": True, "workers": _rows(call.supervisor, places), "apps": apps})
+    answer = {"workers": _rows(call.supervisor, places), "apps": apps, "log_form": call.supervisor.form}
+    call.client.send({"ok": True, **answer})
     return ""
 
 

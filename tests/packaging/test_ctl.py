@@ -162,7 +162,19 @@ def test_monit_and_metrics_need_their_extras(bare: Path) -> None:
 def test_list_on_a_terminal_without_the_extra(bare: Path, tmp_path: Path) -> None:
     """As plain as in a pipe."""
     ctl, socket = bare / "bin" / "pyinitctl", str(tmp_path / "s")
-    command = [ctl, "start", "--socket", socket, "--interpreter", "none", "--min-uptime", "100", "sleep", "--", "1000"]
+    command = [
+        str(ctl),
+        "start",
+        "--socket",
+        socket,
+        "--interpreter",
+        "none",
+        "--min-uptime",
+        "100",
+        "sleep",
+        "--",
+        "1000",
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as started:
         try:
             until(lambda: run(ctl, "ready", "--socket", socket)[0] == 0, 20, "the app")
