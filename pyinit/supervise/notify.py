@@ -1,4 +1,4 @@
-"""What whoever started us is told, as sd_notify(3) has it: systemd, or an engine that passes NOTIFY_SOCKET on (`podman --sdnotify`).
+"""What whoever started us is told, as sd_notify(3) has it: systemd, or whoever else has set NOTIFY_SOCKET.
 
 READY=1 comes when nobody is in its first start any more: then each app is ready or has had its chance. What failed is in STATUS, and is
 tried again as ever: that one app of ten is broken is no reason to have the other nine ended.

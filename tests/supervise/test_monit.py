@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pyinit.ctl import looks
 from support import processes, screenshot
 from support.ctl import CTL, Ctl
+from support.runs import PID_NAMESPACE
+from support.supervised import Supervised, worker
 from support.tmux import Pane
 from support.waiting import until
 
@@ -26,6 +29,7 @@ BUSY = "import signal, time\nwhile True:\n    time.sleep(0.01); sum(range(100_00
 PICTURES = Path(__file__).parents[2] / "pyinit" / "supervise"
 
 Open = Callable[..., Pane]
+Supervise = Callable[..., Supervised]
 
 
 @pytest.fixture
@@ -125,6 +129,20 @@ def test_children_count(ctl: Ctl, terminal: Open) -> None:
     lines = terminal("list").expect("status 0", "\u2570")
     (row,) = [line for line in lines if "shell:0" in line]
     assert re.search(r" [1-9][0-9.]*% ", row), row
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_pids_of_another_namespace(is_elsewhere: bool, supervise: Supervise) -> None:  # noqa: FBT001 (a parameter)
+    """There the supervisor's own figures are taken: here those pids are other processes."""
+    supervised = supervise(worker("web"), wrapper=PID_NAMESPACE if is_elsewhere else ()).ready()
+    rows = supervised.rows()
+    usage = looks.Usage(supervised.control)
+    assert usage.are_ours is not is_elsewhere
+    usage.look(rows)
+    use = usage.look(rows)[rows[0]["pid"]]
+    assert (use.cpu is None) is is_elsewhere
+    assert use.memory
+    assert abs(use.memory - rows[0]["memory"]) < 4 << 20
 
 
 # --- monit ---
