@@ -364,9 +364,8 @@ class Monitor:
                     status = self._loop()
                 if status is not None:
                     return status
-                signal.signal(
-                    signal.SIGTSTP, signal.SIG_DFL
-                )  # Ctrl-Z: the shell has its terminal until it continues us
+                # Ctrl-Z: the shell has its terminal until it continues us
+                signal.signal(signal.SIGTSTP, signal.SIG_DFL)
                 signal.raise_signal(signal.SIGTSTP)
                 signal.signal(signal.SIGTSTP, self._note)
 

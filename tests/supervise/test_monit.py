@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -62,9 +62,9 @@ def terminal(ctl: Ctl) -> Iterator[Open]:
     """Words of pyinitctl on a terminal, below a shell that says afterwards how it went and how the terminal was before and is then."""
     made = []
 
-    def start(*words: str, columns: int = 80, rows: int = 24) -> Pane:
+    def start(*words: str, program: Sequence[str] = CTL, columns: int = 80, rows: int = 24) -> Pane:
         script = 'trap : INT; stty -g >before; "$@"; echo "status $?"; stty -g >after; exec cat'
-        command = ["sh", "-c", script, "sh", *CTL, *words]
+        command = ["sh", "-c", script, "sh", *program, *words]
         made.append(Pane(command, ctl.env, ctl.folder, columns, rows))
         return made[-1]
 
@@ -246,6 +246,16 @@ def test_the_terminal_is_as_it_was(end: str | int, status: int, apps: Ctl, termi
     is_as_it_was(apps, pane)
     if end != signal.SIGKILL:
         assert len(apps.jlist()) == 3
+
+
+@pytest.mark.parametrize("left", ["stty -echo", "stty -icanon", "printf '\\033[?1049h'", "printf '\\033[?25l'"])
+def test_a_terminal_that_is_not_as_it_was_is_seen(left: str, ctl: Ctl, terminal: Open) -> None:
+    """Each of its properties, by itself."""
+    pane = terminal("-c", left, program=["sh"])
+    pane.expect("status 0")
+    until(lambda: (ctl.folder / "after").exists() and (ctl.folder / "after").read_text(), 20, "the shell's last look")
+    with pytest.raises(AssertionError):
+        is_as_it_was(ctl, pane)
 
 
 def test_to_the_background_and_back(apps: Ctl) -> None:
