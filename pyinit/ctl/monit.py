@@ -195,7 +195,7 @@ class View:
         elif self.page == "apps":
             room -= 1
             parts.append(Text("nothing is here: pyinitctl start ... starts an app", "bright_black"))
-        parts += [_bar(f"log of {looks.label(self.worker)}" if self.worker else "log", "", width, "bright_black")]
+        parts.append(_rule(f"log of {looks.label(self.worker)}" if self.worker else "log", width))
         end = len(self.lines) - self.back
         shown = list(self.lines)[max(end - room, 0) : end]
         parts += [*shown, *[Text()] * (room - len(shown)), self._foot()]
@@ -273,9 +273,13 @@ def _line(words: str, style: str) -> Text:
     return Text(init_options.show(words), style, no_wrap=True, overflow="ellipsis")
 
 
-def _bar(left: str, right: str, width: int, style: str = "reverse") -> Text:
+def _bar(left: str, right: str, width: int) -> Text:
     gap = max(width - len(left) - len(right) - 2, 1)
-    return Text(f" {left}{' ' * gap}{right} "[:width].ljust(width), style, no_wrap=True, overflow="crop")
+    return Text(f" {left}{' ' * gap}{right} "[:width].ljust(width), "reverse", no_wrap=True, overflow="crop")
+
+
+def _rule(words: str, width: int) -> Text:
+    return Text(f"\u2500\u2500 {words} ".ljust(width, "\u2500"), "bright_black", no_wrap=True, overflow="crop")
 
 
 # --- the hands ---

@@ -69,7 +69,7 @@ def test_a_screen() -> None:
     assert lines[2].split() == ["id", "name", "state", "pid", "uptime", "restarts", "cpu", "memory", "last", "end"]
     assert lines[3].split() == ["\u25b6", "0", "web:0", "ready", "1000", "3.5s", "0", "12%", "50.0M", "-"]
     assert lines[4].split() == ["1", "web:1", "stopping", "7s", "1001", "3.5s", "12", "12%", "50.0M", "exit", "1"]
-    assert lines[5] == " log of web:0"
+    assert lines[5] == "\u2500\u2500 log of web:0 ".ljust(80, "\u2500")
     assert lines[6] == "hello"
     assert "q quit" in lines[-1]
 
