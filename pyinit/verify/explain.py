@@ -259,7 +259,8 @@ class _Tree:
         if main is None:
             return Will.UNKNOWN, f"waits for {name}, and its program is not there"
         to = ("", "'s group", " and all others")[role.scope_of(asked.number)]
-        words = f"waits for {name}, passes {signals.name_of(sent)} on to {label(main)}{to}"
+        what = "it" if sent == asked.number else signals.name_of(sent)
+        words = f"waits for {name}, passes {what} on to {label(main)}{to}"
         if role.stops_on(asked.number) and role.until_kill < float("inf"):
             if self.target.grace is not None and role.until_kill >= self.target.grace:
                 late = self.fate(main)[0]
@@ -271,22 +272,28 @@ class _Tree:
 
     def _unasked(self, one: Facts) -> tuple[Will, str]:
         """It gets no signal from anybody of whom that is known."""
-        sweeper = self._above(one, lambda above: above.pid in self.roles and self.roles[above.pid].sweeps)
-        if sweeper is not None and self.asked.get(sweeper.pid):
+        if self.is_swept(one):
             what = self.does(one, signals.TERM, continued=True)
             if what in STAYING:
                 return Will.BE_KILLED, f"is asked when the program has ended, but SIGTERM {what.value}"
             will = Will.END if what in IS_SWEPT else Will.UNKNOWN
             return will, "is asked when the program has ended, by SIGTERM from pyinit"
-        if sleeps_for(one) is not None and self._over_in_time(one) and is_shell(self.by_pid.get(one.parent, one)):
-            return Will.UNKNOWN, f"ends by itself in {sleeps_for(one):.0f} s, but nobody asks it to"
-        opaque = self._above(one, self._is_opaque)
+        parent = self.by_pid.get(one.parent)
+        if parent is not None and self._is_awaited(parent, one) and self._over_in_time(one):
+            return Will.END, f"ends by itself in {sleeps_for(one):.0f} s"
+        opaque = self._above(one, lambda above: self._is_opaque(above) and not self._is_awaited(above, one))
         if opaque is None:
             return Will.BE_KILLED, f"is not asked by anybody{self._reach(one)}"
         if self._looks_after(opaque, one):
             return Will.END, f"is looked after by {label(opaque)}"
         trap = "trap" if is_shell(opaque) else "handler"
         return Will.UNKNOWN, f"whether the {trap} of {label(opaque)} tells it, shows nowhere"
+
+    def is_swept(self, one: Facts) -> bool:
+        """Whether an init that has been asked asks it, when its program has ended."""
+        sweeper = self._above(one, lambda above: above.pid in self.roles and self.roles[above.pid].sweeps)
+        asked = self.asked.get(sweeper.pid) if sweeper is not None else None
+        return sweeper is not None and asked is not None and self.roles[sweeper.pid].sent(asked.number) != 0
 
     def is_taken_to_end(self, one: Facts) -> bool:
         """Whether it ends only if its handler does what handlers are for."""
@@ -300,6 +307,13 @@ class _Tree:
         if asked is None or (one.pid in self.roles and self.roles[one.pid].runs_program):
             return False
         return self.does(one, asked.number, continued=asked.continued) not in STAYING | {Does.ENDS, Does.GONE}
+
+    def _is_awaited(self, shell: Facts, one: Facts) -> bool:
+        """Whether a shell runs its trap only when that process, or the one that it belongs to, has ended: so it tells it nothing."""
+        asked = self.asked.get(shell.pid)
+        if asked is None or self.does(shell, asked.number, continued=asked.continued) is not Does.SHELL:
+            return False
+        return any(one in self.descendants(child) for child in foreground(shell, self.children.get(shell.pid, ())))
 
     def _looks_after(self, program: Facts, one: Facts) -> bool:
         """Whether a process is one of a program's own: a fork of it, or of a program that is known to see to its own."""
@@ -331,7 +345,7 @@ class _Tree:
 def label(one: Facts) -> str:
     """`7 python3 server.py`: its number, and the name that a person knows it by."""
     name = one.name
-    if one.program.startswith(("python", "node", "ruby", "perl", "php", "java")) or is_shell(one):
+    if one.name.startswith(("python", "node", "ruby", "perl", "php", "java")) or is_shell(one):
         for word in one.words[1:]:
             if word == "-c":
                 break
@@ -358,7 +372,9 @@ def explain(everybody: Sequence[Facts], target: Target) -> Prediction:
         will, words = Will.BE_KILLED, "everybody is SIGKILLed at once: the grace period is 0"
     elif first_will is Will.BE_KILLED:
         end = f"is over after {target.grace or 0:g} s"
-        others = f", and the other {len(mine) - 1} go with it" if len(mine) > 1 else ""
+        others = {1: "", 2: ", and the other one goes with it"}.get(
+            len(mine), f", and the other {len(mine) - 1} go with it"
+        )
         will = Will.BE_KILLED
         words = f"PID 1 does not end on {name}; when the grace period {end}, the engine SIGKILLs it{others}"
         if target.grace is None:
@@ -435,14 +451,10 @@ def _advice(tree: _Tree, mine: Sequence[Fate], will: Will) -> Sequence[str]:
         if fate.will is not Will.BE_KILLED:
             continue
         one, asked = fate.facts, tree.asked.get(fate.facts.pid)
+        if asked is None and tree.is_swept(one):
+            asked = _Asked(signals.TERM, None, continued=True)
         if asked is None:
-            role = tree.roles.get(tree.first.pid)
-            if role is not None and not role.sweeps and tree.fate(tree.first)[0] is not Will.BE_KILLED:
-                shell = is_shell(tree.by_pid.get(one.parent, one))
-                found.append(
-                    (f"{EXEC_FIX}; or " if shell else "")
-                    + 'take an init that asks everybody before it leaves: ENTRYPOINT ["pyinit", "--"]'
-                )
+            found += _advice_on_unasked(tree, one)
             continue
         found += _advice_on(tree, one, asked, fate)
     if will is Will.UNKNOWN:
@@ -450,6 +462,15 @@ def _advice(tree: _Tree, mine: Sequence[Fate], will: Will) -> Sequence[str]:
             f"see what it does: pyinitctl stop --container {tree.target.name}, or pyinitctl verify {tree.target.image}"
         )
     return list(dict.fromkeys(found))
+
+
+def _advice_on_unasked(tree: _Tree, one: Facts) -> Sequence[str]:
+    """There is something to say where PID 1 leaves it behind; otherwise it is PID 1 whom the advice is about."""
+    role = tree.roles.get(tree.first.pid)
+    if role is None or tree.fate(tree.first)[0] is Will.BE_KILLED:
+        return []
+    exec_fix = f"{EXEC_FIX}; or " if is_shell(tree.by_pid.get(one.parent, one)) else ""
+    return [f'{exec_fix}take an init that asks everybody before it leaves: ENTRYPOINT ["pyinit", "--"]']
 
 
 def _advice_on(tree: _Tree, one: Facts, asked: _Asked, fate: Fate) -> Sequence[str]:
@@ -480,6 +501,8 @@ def _advice_on(tree: _Tree, one: Facts, asked: _Asked, fate: Fate) -> Sequence[s
         return [texts[what]]
     if "leaves as soon as" in fate.words:
         return ['take an init that waits for everybody: ENTRYPOINT ["pyinit", "--"]']
+    if "--rewrite" in fate.words:
+        return [f"leave out what drops {name}, or set a STOPSIGNAL that is not dropped"]
     if "would kill only after" in fate.words:
         return [
             "give it less: --drain and --grace are to fit into the engine's grace period; or give it more: docker stop --time"
