@@ -96,13 +96,24 @@ def _add_target(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 def check_stop(options: argparse.Namespace) -> None:
     """Raises CommandError where it is not clear whether an app or a container is meant."""
     if options.container is not None:
-        others = [*options.app, *(f"--{name}" for name in ("only", "env", "socket") if getattr(options, name, None))]
+        others = [
+            *options.app,
+            *(
+                f"--{name.replace('_', '-')}"
+                for name in ("only", "env", "update_env", "socket")
+                if getattr(options, name, None)
+            ),
+        ]
         if others:
             raise CommandError(
                 f"stop: {others[0]} is about apps, --container about a container: leave one of them out", 2
             )
         return
-    given = [f"--{name.replace('_', '-')}" for name in _ONLY if getattr(options, name) not in (None, False)]
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in _ONLY
+        if getattr(options, name) is not (False if name == "json" else None)
+    ]
     if given:
         raise CommandError(f"stop: {given[0]} is about a container: add --container NAME", 2)
     if not options.app:
