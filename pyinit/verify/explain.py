@@ -147,11 +147,14 @@ class _Tree:
         self._ask(self.first, _Asked(target.stop_signal, None))
 
     def descendants(self, one: Facts) -> list[Facts]:
-        """It and all below it, parents first."""
-        found = [one]
-        for each in found:
-            found += self.children.get(each.pid, [])
-        return found
+        """It and all below it, parents first. Parents in a circle are no end: /proc is read while processes end."""
+        found = {one.pid: one}
+        queue = [one]
+        for each in queue:
+            new = [child for child in self.children.get(each.pid, ()) if child.pid not in found]
+            found.update((child.pid, child) for child in new)
+            queue += new
+        return queue
 
     def main_of(self, init: Facts) -> Facts | None:
         """An init's program: its oldest child. Orphans that it has adopted came later."""
@@ -190,7 +193,7 @@ class _Tree:
     def fate(self, one: Facts) -> tuple[Will, str]:
         """Whether it ends by itself, if everybody has time; and why."""
         if one.pid not in self._known:
-            self._known[one.pid] = (Will.UNKNOWN, "")  # a loop of parents: /proc was read while they changed
+            self._known[one.pid] = (Will.UNKNOWN, "")  # for parents in a circle
             self._known[one.pid] = self._fate(one)
         return self._known[one.pid]
 

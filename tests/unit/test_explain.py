@@ -446,7 +446,7 @@ def test_parents_in_a_circle() -> None:
     """/proc is read while processes end and numbers are used again: no end without an answer."""
     loop = [
         one(1, SHELL, 8, where="do_wait", caught=[TERM]),
-        one(7, SHELL, 8, where="do_wait"),
-        one(8, SHELL, 7, where="do_wait"),
+        one(7, SHELL, 1, where="do_wait", caught=[TERM]),
+        server(8, 7),
     ]
     assert explain(loop, TARGET).fates
