@@ -176,7 +176,7 @@ class _Tree:
             return
         if self.does(one, asked.number, continued=asked.continued) not in HEARING:
             return
-        sent = role.sent(asked.number)
+        sent = self._sent(role, asked)
         if not sent:
             return
         scope = role.scope_of(asked.number)
@@ -187,6 +187,11 @@ class _Tree:
             reached = self.descendants(one)[1:]
         for other in reached:
             self._ask(other, _Asked(sent, one, continued=role.stops_on(asked.number)))
+
+    def _sent(self, role: Role, asked: _Asked) -> int:
+        """What an init sends when it is asked so; 0: nothing while there is time."""
+        drain = role.policy.drain / options.SECOND if role.policy is not None and role.stops_on(asked.number) else 0.0
+        return 0 if self.target.grace is not None and 0 < self.target.grace <= drain else role.sent(asked.number)
 
     # --- does it end? ---
 
@@ -242,10 +247,16 @@ class _Tree:
         awaited = foreground(shell, self.children.get(shell.pid, ()))
         who = " and ".join(label(child) for child in awaited)
         words = f"has a trap for {name}, which runs when {who} has ended"
-        wills = [Will.END if self._over_in_time(child) else self.fate(child)[0] for child in awaited]
+        wills = [self._will_of_awaited(child) for child in awaited]
         if Will.BE_KILLED in wills:
             return Will.BE_KILLED, words
         return Will.UNKNOWN if Will.UNKNOWN in wills else Will.END, words
+
+    def _will_of_awaited(self, one: Facts) -> Will:
+        """Of a foreground command. An init that asks it when its own program has ended, asks too late: the shell is in between."""
+        if self._over_in_time(one):
+            return Will.END
+        return Will.BE_KILLED if one.pid not in self.asked and self.is_swept(one) else self.fate(one)[0]
 
     def _over_in_time(self, one: Facts) -> bool:
         """A `sleep` that ends while there is time."""
@@ -266,10 +277,7 @@ class _Tree:
         words = f"waits for {name}, passes {what} on to {label(main)}{to}"
         if role.stops_on(asked.number) and role.until_kill < float("inf"):
             if self.target.grace is not None and role.until_kill >= self.target.grace:
-                late = self.fate(main)[0]
-                words += f", and would kill only after {role.until_kill:g} s"
-                drain = role.policy.drain / options.SECOND if role.policy is not None else 0.0
-                return (Will.BE_KILLED if drain >= self.target.grace else late), words
+                return self.fate(main)[0], f"{words}, and would kill only after {role.until_kill:g} s"
             return Will.END, f"{words}, and kills after {role.until_kill:g} s"
         return self.fate(main)[0], words
 
@@ -296,7 +304,7 @@ class _Tree:
         """Whether an init that has been asked asks it, when its program has ended."""
         sweeper = self._above(one, lambda above: above.pid in self.roles and self.roles[above.pid].sweeps)
         asked = self.asked.get(sweeper.pid) if sweeper is not None else None
-        return sweeper is not None and asked is not None and self.roles[sweeper.pid].sent(asked.number) != 0
+        return sweeper is not None and asked is not None and self._sent(self.roles[sweeper.pid], asked) != 0
 
     def is_taken_to_end(self, one: Facts) -> bool:
         """Whether it ends only if its handler does what handlers are for."""
@@ -322,7 +330,8 @@ class _Tree:
         """Whether a process is one of a program's own: a fork of it, or of a program that is known to see to its own."""
         if (program.program or program.name).startswith(MANAGERS) or program.name.startswith(MANAGERS):
             return True
-        return bool(program.program) and one.program == program.program and one.words == program.words
+        alike = one.program == program.program and one.words == program.words and one.session == program.session
+        return bool(program.program) and alike
 
     def _above(self, one: Facts, wanted: Callable[[Facts], bool]) -> Facts | None:
         """The nearest ancestor that is."""
