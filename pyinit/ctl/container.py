@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,17 +143,17 @@ def run_stop(options: argparse.Namespace) -> int:
 
         with _patience(f"stopping {target.name}"):
             done = stop(agent, container, target, own_signal=options.signal is None)
-    if options.svg is not None and done.stop.timeline is not None:
-        from pyinit.containers import svg  # noqa: PLC0415
-
-        with written("stop", options.svg):
-            options.svg.write_text(svg.render([done.stop.timeline]), encoding="utf-8")
     if options.json:
         _print_json("stop", done.as_json())
     else:
         with written("stop", "stdout"):
             show_stop(console(WIDTH), done)
             sys.stdout.flush()
+    if options.svg is not None and done.stop.timeline is not None:
+        from pyinit.containers import svg  # noqa: PLC0415
+
+        with written("stop", options.svg):
+            options.svg.write_text(svg.render([done.stop.timeline]), encoding="utf-8")
     return done.status
 
 
@@ -166,32 +166,32 @@ def _target(word: str, options: argparse.Namespace) -> Iterator[tuple[Agent, Con
     number = signals.number_of(options.signal) if options.signal is not None else None
     if options.signal is not None and number is None:
         raise CommandError(f"{word}: --signal '{options.signal}' is no signal; {init_options.A_SIGNAL}", IMPOSSIBLE)
-    from pyinit.containers.remote import Agent  # noqa: PLC0415 - the extra may not be installed
-    from pyinit.verify.stopping import TargetError, check, target_of  # noqa: PLC0415
+    from pyinit.verify.stopping import TargetError, check, target_of  # noqa: PLC0415 - the extra may not be installed
 
     name = options.container
     ending = f"; {name} may have been asked to stop, and the engine goes on with that" if word == "stop" else ""
-    source = getattr(options, "source", None)
     with session(word, interrupted=ending) as engine:
         try:
             container = engine.find(name)
             target = target_of(container, options.time, number)
             if word == "stop":
                 check(container, target, own_signal=number is None)
-            with _observer(engine, options, None if source == "auto" else source, Agent) as agent:
+            with _observer(engine, options) as agent:
                 yield agent, container, target
         except TargetError as error:
             raise CommandError(f"{word}: {error}", IMPOSSIBLE) from None
 
 
 @contextmanager
-def _observer(engine: Engine, options: argparse.Namespace, source: str | None, kind: type[Agent]) -> Iterator[Agent]:
-    with _patience("starting the observer"):
-        agent = kind(engine, base=options.observer_image, source=source).__enter__()
-    try:
+def _observer(engine: Engine, options: argparse.Namespace) -> Iterator[Agent]:
+    from pyinit.containers.remote import Agent  # noqa: PLC0415 - the extra may not be installed
+
+    source = getattr(options, "source", None)
+    made = Agent(engine, base=options.observer_image, source=None if source == "auto" else source)
+    with ExitStack() as undo:
+        with _patience("starting the observer"):
+            agent = undo.enter_context(made)
         yield agent
-    finally:
-        agent.__exit__(None, None, None)
 
 
 @contextmanager

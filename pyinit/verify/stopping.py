@@ -197,6 +197,8 @@ def stop(agent: Agent, container: Container, target: Target, *, own_signal: bool
         watch = None if unseen else _watch(agent, container, undo)
         before = watch.look() if watch is not None else ()
         status_of = undo.enter_context(container.awaited(grace + END_WITHIN))
+        if not container.running:
+            raise TargetError(f"{target.name} ended by itself before it was asked to stop")
         began = agent.now()
         mine = time.monotonic()
         if own_signal:
