@@ -245,7 +245,7 @@ def show(screen: Console, found: Prediction) -> None:
         screen.print(Padding(Text(note, "yellow"), (0, 0, 0, 2)), width=width)
     screen.print()
     sign, style = _SIGNS[found.will.name]
-    screen.print(Text.assemble((f"{sign} ", style), ("foretold: ", "bold"), (found.words, style)), width=width)
+    screen.print(Text.assemble((f"{sign} ", style), ("foretold: ", "bold"), (found.words, style)), soft_wrap=True)
     for fix in found.advice:
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=5, justify="right")
@@ -270,4 +270,4 @@ def show_stop(screen: Console, done: Stopped) -> None:
         screen.print(timeline.render(replace(shown, notes=(*shown.notes, *done.guests())), width))
         screen.print(timeline.LEGEND, style="dim")
     style = ("green", "bold red", "yellow")[done.status]
-    screen.print(Text.assemble((f"{done.target.name}: ", "bold"), (done.verdict(), style)), width=width)
+    screen.print(Text.assemble((f"{done.target.name}: ", "bold"), (done.verdict(), style)), soft_wrap=True)

@@ -44,7 +44,7 @@ def target_of(container: Container, grace: int | None = None, signal: int | None
     if state.get("Restarting"):
         raise TargetError(
             f"{name} is between two runs: it ended with status {state['ExitCode']} and is to be started again "
-            f"(docker logs {name} says why it ends, docker stop {name} that it is not to be started again)"
+            f"(docker logs {name} says why it ends; docker stop {name} ends that)"
         )
     if not state["Running"]:
         status = state.get("Status", "stopped")
@@ -197,8 +197,7 @@ def stop(agent: Agent, container: Container, target: Target, *, own_signal: bool
         watch = None if unseen else _watch(agent, container, undo)
         before = watch.look() if watch is not None else ()
         status_of = undo.enter_context(container.awaited(grace + END_WITHIN))
-        if not container.running:
-            raise TargetError(f"{target.name} ended by itself before it was asked to stop")
+        target_of(container)  # it may have ended by itself meanwhile; from here on the engine tells how
         began = agent.now()
         mine = time.monotonic()
         if own_signal:
