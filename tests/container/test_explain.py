@@ -7,7 +7,7 @@ How many were right is printed, and written to .results/explain.json.
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,21 +145,9 @@ def once(rows: Sequence[Row]) -> Sequence[Row]:
 
 
 @pytest.fixture(scope="module")
-def tally(request: pytest.FixtureRequest) -> Iterator[dict[str, dict[str, Any]]]:
-    """What was foretold of each, and what came; at the end, how often that was the same."""
-    found: dict[str, dict[str, Any]] = {}
-    yield found
-    if not found:
-        return
-    whole = Counter(one["result"] for one in found.values())
-    each = Counter(result for one in found.values() for result in one["processes"].values())
-    report = {"containers": dict(whole), "processes": dict(each), "rows": found}
-    if RESULTS.is_dir():
-        (RESULTS / "explain.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
-    for what, numbers in (("containers", whole), ("processes", each)):
-        shown = ", ".join(f"{numbers[word]} {word}" for word in ("right", "wrong", "cannot tell"))
-        reporter.write_line(f"\nforetold of {sum(numbers.values())} {what}: {shown}")
+def tally() -> dict[str, dict[str, Any]]:
+    """What was foretold of each, and what came."""
+    return {}
 
 
 def compared(foretold: Will, came: Will) -> str:
@@ -240,6 +228,23 @@ def test_what_is_foretold_comes(
     assert (result == "wrong") == (row.name in WRONG), said
     if row.name not in WRONG and not (foretold.will is Will.BE_KILLED and stop.forced):
         assert "wrong" not in processes.values(), f"{processes}\n{said}"
+
+
+def test_how_often_it_was_right(tally: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    """For the reader, and for .results: of containers as a whole, and of single processes."""
+    if not tally:
+        pytest.skip("none was foretold")
+    whole = Counter(one["result"] for one in tally.values())
+    each = Counter(result for one in tally.values() for result in one["processes"].values())
+    report = {"containers": dict(whole), "processes": dict(each), "rows": tally}
+    if RESULTS.is_dir():
+        (RESULTS / "explain.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    with capsys.disabled():
+        for what, numbers in (("containers", whole), ("processes", each)):
+            shown = ", ".join(f"{word} {numbers[word]}" for word in ("right", "wrong", "cannot tell"))
+            print(f"\nforetold of {sum(numbers.values())} {what}: {shown}")
+    assert whole["wrong"] <= len(WRONG)
+    assert whole["cannot tell"] <= len(CANNOT_TELL)
 
 
 def test_the_lists_are_about_rows() -> None:
