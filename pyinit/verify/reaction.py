@@ -135,6 +135,9 @@ def sleeps_for(one: Facts) -> float | None:
 
 # --- inits ---
 
+KNOWN = {**INITS, "podman-init": INITS["catatonit"]}
+"""By the names that they are called by: podman puts catatonit into a container as /run/podman-init."""
+
 
 @dataclass(frozen=True)
 class Role:
@@ -183,8 +186,8 @@ def role_of(one: Facts) -> Role | None:
     """Which init it is; None for any other program. An init is known by what it was called, else by its executable's name."""
     called = one.words[0].rpartition("/")[2] if one.words else ""
     for name in (called, one.program, one.name):
-        if name in INITS:
-            return _known(one, INITS[name])
+        if name in KNOWN:
+            return _known(one, KNOWN[name])
     if "pyinit" in (called, one.program):
         return _pyinit(one, one.words[1:])
     if one.name == "pyinit":  # the Python engine calls itself that: python3 ... -X pyinit=MASK MAIN [OPTIONS] PROGRAM

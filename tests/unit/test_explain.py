@@ -174,7 +174,7 @@ def test_how_long_a_sleep_has_left(words: str, left: float | None) -> None:
         (init("dumb-init server"), "dumb-init", options.GROUP),
         (init("dumb-init --single-child server"), "dumb-init", options.CHILD),
         (init("catatonit -- server"), "catatonit", options.CHILD),
-        (init("/run/podman-init -- server", program="catatonit"), "catatonit", options.CHILD),
+        (init("/run/podman-init -- server"), "catatonit", options.CHILD),
         (init("pyinit -- server"), "pyinit", options.GROUP),
         (init("pyinit --scope tree server"), "pyinit", options.TREE),
         (init("pyinit server", environment={"PYINIT_SCOPE": "child"}), "pyinit", options.CHILD),
