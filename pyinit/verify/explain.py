@@ -283,6 +283,9 @@ class _Tree:
 
     def _unasked(self, one: Facts) -> tuple[Will, str]:
         """It gets no signal from anybody of whom that is known."""
+        opaque = self._above(one, lambda above: self._is_opaque(above) and not self._is_awaited(above, one))
+        if opaque is not None and self._looks_after(opaque, one):
+            return Will.END, f"is looked after by {label(opaque)}"
         if self.is_swept(one):
             what = self.does(one, signals.TERM, continued=True)
             if what in STAYING:
@@ -292,11 +295,8 @@ class _Tree:
         parent = self.by_pid.get(one.parent)
         if parent is not None and self._is_awaited(parent, one) and self._over_in_time(one):
             return Will.END, f"ends by itself in {sleeps_for(one):.0f} s"
-        opaque = self._above(one, lambda above: self._is_opaque(above) and not self._is_awaited(above, one))
         if opaque is None:
             return Will.BE_KILLED, f"is not asked by anybody{self._reach(one)}"
-        if self._looks_after(opaque, one):
-            return Will.END, f"is looked after by {label(opaque)}"
         trap = "trap" if is_shell(opaque) else "handler"
         return Will.UNKNOWN, f"whether the {trap} of {label(opaque)} tells it, shows nowhere"
 
@@ -364,7 +364,7 @@ def label(one: Facts) -> str:
             if not word.startswith("-"):
                 name = f"{one.name} {word.rpartition('/')[2][:40]}"
                 break
-    return f"{one.inside} {name}"
+    return f"{one.inside} {name.strip()}"
 
 
 def explain(everybody: Sequence[Facts], target: Target) -> Prediction:
@@ -460,9 +460,11 @@ def _advice(tree: _Tree, mine: Sequence[Fate], will: Will) -> Sequence[str]:
         zombies = any(one.is_zombie and one.parent == tree.first.pid for one in tree.members)
         return [INIT_FIX + ", which reaps"] if zombies else []
     for fate in mine:
+        one, asked = fate.facts, tree.asked.get(fate.facts.pid)
+        if asked is not None and tree.does(one, asked.number) is Does.RAISES:
+            found.append(f"{INIT_FIX}, unless the program itself handles {signals.name_of(asked.number)}")
         if fate.will is not Will.BE_KILLED:
             continue
-        one, asked = fate.facts, tree.asked.get(fate.facts.pid)
         if asked is None and tree.is_swept(one):
             asked = _Asked(signals.TERM, None, continued=True)
         if asked is None:

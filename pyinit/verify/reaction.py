@@ -25,6 +25,10 @@ NO_EFFECT = (signals.CHLD, signals.CONT, signals.number_of("URG"), signals.numbe
 RESETTING = ("node", "bun", "deno")
 """Programs that ignore no signal that they were started with: whether they run in the background of a shell cannot be told by that."""
 
+RAISING = ("node", "nodejs")
+"""Programs with a handler of their own for INT and TERM that resets it and raises the signal again: as PID 1 they live on. Whether it is
+that handler or one of the application's does not show."""
+
 NANO = options.SECOND
 
 DEFAULT_SCOPE = options.Policy()
@@ -49,6 +53,7 @@ class Does(Enum):
     TRACED = "goes to its tracer first"
     STUCK = "waits until it leaves its uninterruptible sleep"
     UNSURE = "has a trap; whether the shell runs it before its child has ended shows nowhere"
+    RAISES = "is caught, by the program or by Node itself, which then raises it again: for a PID 1 that is dropped"
     UNREAD = "is blocked; whether it is waited for could not be read"
 
 
@@ -83,6 +88,8 @@ def does(one: Facts, number: int, children: Sequence[Facts] = (), *, frozen: boo
     if one.blocks(number):
         return Does.UNREAD if one.unread else Does.BLOCKS
     if signals.in_mask(number, one.caught):
+        if one.is_first and one.program in RAISING:
+            return Does.RAISES
         return _handled(one, children)
     if one.is_first:
         return Does.DROPPED

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 from container.test_verify import LOG, PYINIT, ROWS, Row, guest, images, stage_of
 
@@ -20,6 +21,7 @@ from pyinit.containers.remote import Agent
 from pyinit.verify.explain import Will
 from pyinit.verify.ready import Readiness
 from pyinit.verify.stopping import Stopped, stop, target_of
+from support import verdicts
 from support.waiting import until
 
 pytestmark = pytest.mark.engines("native")
@@ -123,6 +125,7 @@ CANNOT_TELL = {
     "one that takes any end for its child's",
     "one in the host's PID namespace",
     "PID 1 kills one child and leaves another",
+    "Node.js, no handler, usual",
     "dash, a trap, wait",
     "bash, a trap, wait",
 }
@@ -198,10 +201,41 @@ def test_what_is_foretold_comes(
     row: Row, containers: Engine, observer: Agent, images: Mapping[str, str], tally: dict[str, dict[str, Any]]
 ) -> None:
     """The whole, and process by process; where nobody can tell, that is known beforehand."""
-    done = stopped(mounted(row), containers, observer, images)
+    compare(row.name, stopped(mounted(row), containers, observer, images), tally)
+
+
+@pytest.mark.parametrize("form", ["usual", "repaired"])
+@pytest.mark.parametrize("name", ["nginx", "PostgreSQL", "Node.js, no handler", "an entry point without exec"])
+def test_programs_that_nobody_here_designed(
+    name: str,
+    form: str,
+    client: docker.DockerClient,
+    containers: Engine,
+    observer: Agent,
+    tally: dict[str, dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    """As their images are usually written, and with what `verify` leads to."""
+    subject = next(one for one in verdicts.SUBJECTS if one.name == name)
+    tag = f"pyinit-test-explain:{tmp_path.name.replace('_', '-').lower()}"
+    verdicts.build(client, subject, getattr(subject, form), tag)
+    container = containers.create(tag, network_mode="none")
+    try:
+        container.start()
+        with observer.watch(container.pid) as watch:
+            watch.settle(2.0, 30.0)
+        done = stop(observer, container, target_of(container, 5), own_signal=True)
+    finally:
+        container.remove()
+        client.images.remove(tag, force=True)
+    compare(f"{name}, {form}", done, tally)
+
+
+def compare(name: str, done: Stopped, tally: dict[str, dict[str, Any]]) -> None:
+    """What was foretold with what came."""
     if done.foretold is None:
-        tally[row.name] = {"result": "cannot tell", "foretold": done.unseen, "processes": {}}
-        assert row.name in CANNOT_TELL
+        tally[name] = {"result": "cannot tell", "foretold": done.unseen, "processes": {}}
+        assert name in CANNOT_TELL
         assert "shares the PID namespace" in done.unseen
         return
     stop = done.stop
@@ -217,16 +251,16 @@ def test_what_is_foretold_comes(
         if not fate.is_guest and fate.facts.inside in before
     }
     result = compared(foretold.will, came)
-    tally[row.name] = {
+    tally[name] = {
         "result": result,
         "foretold": foretold.words,
         "came": done.verdict(),
         "processes": processes if came is foretold.will or foretold.will is Will.UNKNOWN else {},
     }
     said = "\n".join([foretold.words, *(f"{fate.label}: {fate.words}" for fate in foretold.fates), done.verdict()])
-    assert (result == "cannot tell") == (row.name in CANNOT_TELL), said
-    assert (result == "wrong") == (row.name in WRONG), said
-    if row.name not in WRONG and not (foretold.will is Will.BE_KILLED and stop.forced):
+    assert (result == "cannot tell") == (name in CANNOT_TELL), said
+    assert (result == "wrong") == (name in WRONG), said
+    if name not in WRONG and not (foretold.will is Will.BE_KILLED and stop.forced):
         assert "wrong" not in processes.values(), f"{processes}\n{said}"
 
 
@@ -250,7 +284,7 @@ def test_how_often_it_was_right(tally: dict[str, dict[str, Any]], capsys: pytest
 def test_the_lists_are_about_rows() -> None:
     """No name in them is of nobody."""
     names = {row.name for row in (*once(ROWS), *OTHERS, *MORE)}
-    assert names >= CANNOT_TELL | set(WRONG)
+    assert names >= (CANNOT_TELL | set(WRONG)) - {"Node.js, no handler, usual"}
     assert LOG.log == "^ready$"
 
 

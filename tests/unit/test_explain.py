@@ -85,6 +85,9 @@ SHELL = "sh -c server;true"
         (one(1, "server", blocked=[TERM], signalfds=(mask([TERM]),)), TERM, Does.FETCHES),
         (one(1, "server", blocked=[TERM], signalfds=(mask([USR1]),)), TERM, Does.BLOCKS),
         (one(1, "server", signalfds=(mask([TERM]),)), TERM, Does.DROPPED),  # of no use without blocking it
+        (one(1, "node x.js", caught=[TERM]), TERM, Does.RAISES),
+        (one(7, "node x.js", caught=[TERM]), TERM, Does.HANDLES),
+        (one(1, "node x.js"), TERM, Does.DROPPED),
         (one(7, "server", state="Z"), TERM, Does.GONE),
         (one(7, "server", state="T"), TERM, Does.STOPPED),
         (one(7, "server", state="S", tracer=12), TERM, Does.TRACED),
@@ -121,7 +124,7 @@ def test_paused_and_continued() -> None:
 def test_each_answer_is_one_of_three() -> None:
     """It ends, it stays, or nobody can tell."""
     assert not ENDING & STAYING
-    assert set(Does) - ENDING - STAYING == {Does.SHELL, Does.UNSURE, Does.UNREAD, Does.TRACED, Does.STUCK}
+    assert set(Does) - ENDING - STAYING == {Does.SHELL, Does.UNSURE, Does.RAISES, Does.UNREAD, Does.TRACED, Does.STUCK}
 
 
 CHILD = one(7, "server", 1)
@@ -351,6 +354,13 @@ CASES = (
         {1: END, 7: END, 8: KILLED},
         "SIGKILLed by pyinit",
     ),
+    Case(
+        "pyinit, and a program that sees to its own, which ignore it",
+        [PYINIT, one(7, "postgres", 1, caught=[TERM]), one(8, "postgres: writer", 7, ignored=[TERM])],
+        END,
+        {8: END},
+    ),
+    Case("Node as PID 1", [one(1, "node x.js", caught=[TERM])], UNKNOWN, {1: UNKNOWN}, "by Node itself", "unless the program itself"),
     Case("pyinit, and a program that ignores it", [PYINIT, one(7, "x", 1, ignored=[TERM])], KILLED, {1: END, 7: KILLED}),
     Case(
         "pyinit that asks a shell alone, which waits for its command",
