@@ -20,6 +20,7 @@ def modules(word: str) -> Sequence[ModuleType]:
     if word == "ready":
         return (ready,)
     from pyinit.ctl import (  # noqa: PLC0415 - as above
+        container,
         export,
         life,
         lint,
@@ -31,7 +32,7 @@ def modules(word: str) -> Sequence[ModuleType]:
         verify,
     )
 
-    return lint, native, verify, start, supervise, ready, metrics, life, startup, export
+    return lint, native, verify, container, start, supervise, ready, metrics, life, startup, export
 
 
 def main(words: list[str] | None = None) -> int:

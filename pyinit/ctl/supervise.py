@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from pyinit.ctl import container
 from pyinit.ctl.asking import NO_SUPERVISOR, add_socket, ask, ask_at, socket_of
 from pyinit.ctl.errors import CommandError
 from pyinit.init import options as init_options
@@ -56,6 +57,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         if word.name in ON_FILES:
             add_file(parser)
         add_socket(parser)
+        if word.name == "stop":
+            container.add_to_stop(parser)
+            parser.usage = container.STOP_USAGE
+            parser.description, parser.epilog = container.STOP_DESCRIPTION, f"{EPILOG} {container.STOP_EPILOG}"
         parser.set_defaults(run=word.run, word=word.name)
 
 
@@ -82,6 +87,19 @@ def _act(options: argparse.Namespace) -> int:
     more: dict[str, Any] = {"environment": apps.without(os.environ)} if getattr(options, "update_env", False) else {}
     ask(options, options.word, select=options.app or ["all"], **more)
     return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    """Apps, unless it is said that a container is meant."""
+    container.check_stop(options)
+    if options.container is not None:
+        return container.run_stop(options)
+    try:
+        return _act(options)
+    except CommandError as error:
+        if error.status != NO_SUPERVISOR:
+            raise
+        raise CommandError(f"{error}. A container is stopped by --container {options.app[0]}", NO_SUPERVISOR) from None
 
 
 def _scale(options: argparse.Namespace) -> int:
@@ -197,7 +215,8 @@ def _kill(options: argparse.Namespace) -> int:
 
 # fmt: off
 WORDS = (
-    Word("stop", "stop apps; they stay in the list", _act, [PLURAL]),
+    Word("stop", "stop apps, which stay in the list; or a container: --container NAME", _stop,
+         [("app", {**PLURAL[1], "nargs": "*"})]),
     Word("restart", "stop apps and start them again", _act, [PLURAL]),
     Word("reload", "replace instances one after the other, without downtime", _act, [PLURAL]),
     Word("delete", "stop apps and forget them", _act, [PLURAL], ["del"]),

@@ -29,7 +29,8 @@ def test_help_and_version(bare: Path) -> None:
     """As every command does."""
     ctl = bare / "bin" / "pyinitctl"
     assert run(ctl, "--version") == (0, f"pyinitctl {VERSION}\n", "")
-    for words in (("--help",), ("native", "--help"), ("native", "path", "--help")):
+    ours = (("--help",), ("native", "--help"), ("native", "path", "--help"), ("explain", "--help"), ("stop", "--help"))
+    for words in ours:
         status, out, err = run(ctl, *words)
         assert (status, err) == (0, "")
         assert out.startswith("usage: pyinitctl")
@@ -52,6 +53,14 @@ def test_lint_needs_its_extra(bare: Path, pure_wheel: Path) -> None:
     pages = {path.name for path in (ROOT / "pyinit" / "lint" / "rules").glob("*.md")}
     with zipfile.ZipFile(pure_wheel) as wheel:
         assert {Path(name).name for name in wheel.namelist() if name.startswith("pyinit/lint/rules/")} == pages
+
+
+@pytest.mark.parametrize("words", [("explain", "shop"), ("stop", "--container", "shop")])
+def test_containers_need_their_extra(bare: Path, words: tuple[str, ...]) -> None:
+    """It says which."""
+    status, out, err = run(bare / "bin" / "pyinitctl", *words)
+    assert (status, out) == (2, "")
+    assert err == f"pyinitctl: {words[0]} needs docker and rich: pip install 'pyinit-pid1[verify]'\n"
 
 
 def test_wrong_usage(bare: Path) -> None:
