@@ -808,6 +808,8 @@ class Fleet:
         number = instances(to, self.cpus) if to == "max" else before + int(to)
         if number < 1:
             return f"scale: {group.spec.name} would have {number} instances; stop or delete it"
+        if group.is_alone and (number > 1 or to == "max"):
+            return f"scale: of {group.spec.name} {ALONE}; give it another way to be ready, or leave it one instance"
         group.count = "max" if to == "max" else number
         going = self.shrink(group, number, now)
         coming = self.grow(group, number)
@@ -1048,6 +1050,6 @@ def _means(selector: str, place: Place) -> bool:
 
         try:
             return re.search(selector[1:-1], spec.name) is not None
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             return False
     return False

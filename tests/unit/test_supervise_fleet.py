@@ -288,6 +288,29 @@ def test_cpus_are_counted_again() -> None:
     assert count() == [2, 1, 2]
 
 
+@pytest.mark.parametrize("to", ["2", "+1", "max"])
+def test_scale_of_an_app_that_is_alone(to: str) -> None:
+    """As in a file: its instances would share the address that is to tell when one of them is ready."""
+    world = World(app("web", ["true"], ready={"kind": "tcp", "host": "::1", "port": 1}))
+    (worker,) = world.processes
+    world.ready(worker)
+    client = world.word(lambda client: world.fleet.scale(client, ["web"], to, world.now))
+    assert world.answers[client]["error"].startswith("scale: of web there cannot be two: ")
+    assert world.fleet.groups["web"].count == 1
+    client = world.word(lambda client: world.fleet.scale(client, ["web"], "1", world.now))
+    assert world.answers[client] == {"ok": True}
+    assert list(world.processes) == [worker]
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999999}", "(" * 5000 + ")" * 5000])
+def test_selector_that_is_no_regular_expression(pattern: str) -> None:
+    """Nothing is called so, and nothing raises: re has three errors for it."""
+    world = World(web())
+    assert [place.id for place in world.fleet.select(["/^w.b$/"])] == [0, 1]
+    client = world.reload(f"/{pattern}/")
+    assert world.answers[client]["error"].startswith("reload: nothing here is called /")
+
+
 def test_start_keeps_the_order() -> None:
     """As at the beginning, when everything is started by hand."""
     apps = [app(name, ["true"], after=after, ready={"kind": "notify"}) for name, after in (("web", ["db"]), ("db", []))]
