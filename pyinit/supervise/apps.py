@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import grp
+import ipaddress
 import json
 import os
 import pwd
@@ -236,6 +237,19 @@ def _account(find: Callable[[str], int], what: str) -> Callable[[Any], Any]:
     return taken
 
 
+LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+
+
+def is_host(text: str) -> bool:
+    """An IP address, or a name (RFC 1123, 2.1, and the underscore of Compose's). What ends in digits alone was to be an address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        is_name = len(text) <= 253 and re.fullmatch(rf"({LABEL}\.)*{LABEL}\.?", text) is not None
+        return is_name and not text.rstrip(".").rpartition(".")[2].isdigit()
+    return True
+
+
 def _address(value: object) -> dict[str, Any]:
     """`8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`; the mode of the latter is another key."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -244,7 +258,8 @@ def _address(value: object) -> dict[str, Any]:
     if isinstance(text, str):
         host, _, port = text.rpartition(":")
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 and (":" not in host or bare != host):
+        is_port = re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536
+        if is_port and (not host or (is_host(bare) and (":" in bare) == (bare != host))):
             return {"host": bare or "0.0.0.0", "port": int(port)}  # noqa: S104 (what a bare port means)
     raise _wrong(value, "no address", 'write "8080", "127.0.0.1:8080", "[::1]:8080" or "unix:/run/app.sock"')
 
@@ -291,7 +306,9 @@ def _url(value: object) -> str:
     text = _text(value)
     try:
         parts = urlsplit(text)
-        good = parts.scheme == "http" and bool(parts.hostname) and (parts.port or 80) > 0
+        good = (
+            parts.scheme == "http" and is_host(parts.hostname or "") and (80 if parts.port is None else parts.port) > 0
+        )
     except ValueError:
         good = False
     if not good:

@@ -33,7 +33,7 @@ SAY = "say"
 FORGET = "forget"
 """(FORGET, app name): the app is gone, and what was kept for it."""
 CHANGED = "changed"
-"""(CHANGED, spec): nobody runs with the app's old values any more."""
+"""(CHANGED, spec): nobody runs with the app's other values any more, be they its old ones or new ones that failed."""
 EXIT = "exit"
 """(EXIT, status)."""
 
@@ -829,9 +829,8 @@ class Fleet:
             place.worker.life = place.worker.life.but(restarts=0, recent=(), streak=0)
         return ""
 
-    def apply(self, client: "Client | None", apps: "Sequence[App]", only: "Sequence[str] | None", now: float) -> str:
+    def apply(self, client: "Client | None", apps: "Sequence[App]", now: float) -> str:
         """New values: apps that are not here are started, those that are reload with what they are to be now."""
-        apps = [app for app in apps if only is None or app.name in only]
         if self.closing is not None:
             return f"apply: the supervisor is stopping: {self.why}"
         new = {app.name for app in apps}
@@ -986,6 +985,7 @@ class Change:
         if not any(worker.spec is self.group.spec and worker.spawns for worker in self.group.workers):
             self.group.spec, self.group.count = self.before
             self.fleet.shrink(self.group, self.size, now)
+            self.fleet.actions.append((CHANGED, self.group.spec))
 
 
 class Apply(Job):

@@ -79,7 +79,7 @@ class Running:
 class Supervisor:
     """One supervisor, from its start to its end."""
 
-    def __init__(self, spec: "Spec", listener: socket.socket, report: Report) -> None:
+    def __init__(self, spec: "Spec", listener: socket.socket, report: Report, named: "dict[str, Sockets]") -> None:
         self.control: Final = spec.control
         self.form: Final = spec.log_form
         self.report: Final = report
@@ -92,7 +92,8 @@ class Supervisor:
         """Children that are no workers: they compress."""
         self.to_compress: list[str] = []
         self.files: dict[str, logs.LogFile] = {}
-        self.sockets: dict[str, Sockets] = {}
+        self.sockets: Final = named
+        """By app."""
         self.outputs: list[logs.Output] = []
         """Every output that has an open pipe: a worker's may outlive it."""
         self.paused: list[tuple[logs.Output, logs.Stream]] = []

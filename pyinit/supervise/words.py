@@ -8,7 +8,7 @@ import time
 
 from pyinit.init import signals
 from pyinit.init.start import VERSION
-from pyinit.supervise import machine, process
+from pyinit.supervise import machine, process, sockets
 from pyinit.supervise.spec import FOREVER, SpecError, parse
 
 TYPE_CHECKING = False  # of typing, without importing it
@@ -147,8 +147,16 @@ def apply(call: "Call") -> str:
         return f"apply: {wrong}; nothing was changed"
     if only is not None and not isinstance(only, list):
         return "apply: only is no list of names"
-    error = call.supervisor.fleet.apply(call.patient, spec.apps, only, time.monotonic())
-    call.supervisor.arm()
+    supervisor = call.supervisor
+    chosen = [app for app in spec.apps if only is None or app.name in only]
+    try:
+        opened = sockets.listen(chosen, supervisor.sockets)
+    except sockets.ListenError as wrong:
+        return f"apply: {wrong}; nothing was changed"
+    error = supervisor.fleet.apply(call.patient, chosen, time.monotonic())
+    if error:
+        sockets.unlisten(opened)
+    supervisor.arm()
     return error
 
 

@@ -256,6 +256,32 @@ def test_apply_of_another_port(supervise: Supervise) -> None:
         get(old)
 
 
+def test_apply_of_a_port_that_is_taken(supervise: Supervise) -> None:
+    """Nothing is changed, and what could be opened is closed again. As with a new one that does not get ready."""
+    port, other = free_port(), free_port()
+    supervised = supervise(worker("web", SERVER, listen=[{"host": "127.0.0.1", "port": port}])).ready()
+    before = supervised.pids()
+
+    def apply(*ports: int, code: str = SERVER) -> Json:
+        listen = [{"host": "127.0.0.1", "port": one} for one in ports]
+        answer = supervised.apply(worker("web", code, listen=listen), worker("more"))
+        assert answer["ok"] is False
+        assert supervised.pids("web") == before
+        assert get(port) == str(before[0])
+        with pytest.raises(ConnectionRefusedError):
+            get(other)
+        return answer
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        said = f"apply: web cannot listen on 127.0.0.1:{taken}: Address already in use; nothing was changed"
+        assert apply(other, port, taken)["error"] == said
+    assert len(supervised.rows()) == 1
+    assert "predecessor stays" in apply(other, code="leave(1)")["error"]
+    supervised.do("reload", "web")
+    assert get(port)
+
+
 def test_scale(supervise: Supervise) -> None:
     """Up, down, by difference; the lowest number that is free is used again."""
     supervised = supervise(worker("web")).ready()

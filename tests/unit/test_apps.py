@@ -269,6 +269,46 @@ def test_ways_that_cannot_be(lines: str, words: str, tmp_path: Path) -> None:
     assert words in said
 
 
+LONGEST_LABEL = "a" * 63
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        (":80", "0.0.0.0"),  # noqa: S104
+        ("localhost:80", "localhost"),
+        ("web_1.shop-net.:80", "web_1.shop-net."),
+        (f"{LONGEST_LABEL}.b:80", f"{LONGEST_LABEL}.b"),
+        ("0x.1.a:80", "0x.1.a"),
+        ("[fe80::1%eth0]:80", "fe80::1%eth0"),
+    ],
+)
+def test_hosts(text: str, host: str, tmp_path: Path) -> None:
+    """Addresses, and what the resolver may be asked for."""
+    assert app(tmp_path, f"listen = ['{text}']")["listen"] == [{"host": host, "port": 80}]
+    assert app(tmp_path, f"ready = {{ tcp = '{text}' }}")["ready"] == {"kind": "tcp", "host": host, "port": 80}
+    if text != ":80":
+        assert app(tmp_path, f"ready = {{ http = 'http://{text}/' }}")["ready"]["url"] == f"http://{text}/"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("a..b", ".a", "-a", "a-", "a b", "*", "ä", "127.0.0.1.", "1.2.3", "300.1.1.1"),
+        *(f"{LONGEST_LABEL}a", "a." * 127 + "a", "[a]", "[127.0.0.1]", "[]", "[::g]"),
+    ],
+)
+def test_hosts_that_are_none(host: str, tmp_path: Path) -> None:
+    """A line about the file, not an error of the resolver's when the first one starts."""
+    for line, words in (
+        (f"listen = ['{host}:80']", "is no address; write"),
+        (f"ready = {{ tcp = '{host}:80' }}", "is no address; write"),
+        (f"ready = {{ http = 'http://{host}:80/' }}", "is no URL of plain HTTP; write"),
+    ):
+        if "http" not in line or "[" not in host:  # what a URL may have in brackets is urllib's affair
+            assert words in error(tmp_path, f"[apps.web]\ncommand = 'x'\n{line}\n")
+
+
 @pytest.mark.parametrize(
     ("text", "times"),
     [

@@ -438,7 +438,7 @@ def alone(name: str = "api", **keys: Any) -> Json:  # noqa: ANN401
 
 
 def new_values(world: World, *apps: Json) -> str:
-    return world.word(lambda client: world.fleet.apply(client, parse(spec(*apps)).apps, None, world.now))
+    return world.word(lambda client: world.fleet.apply(client, parse(spec(*apps)).apps, world.now))
 
 
 def test_new_values_for_an_app_that_is_alone() -> None:
@@ -592,7 +592,7 @@ class AnyOrder(RuleBasedStateMachine):
             "up": lambda client: mind.scale(client, [select], "+1", now),
             "down": lambda client: mind.scale(client, [select], "-1", now),
             "apply": lambda client: mind.apply(
-                client, parse(spec(web(instances=3), app("new", ["true"]), alone(grace=3))).apps, None, now
+                client, parse(spec(web(instances=3), app("new", ["true"]), alone(grace=3))).apps, now
             ),
         }
         if word == "recycle":
