@@ -736,13 +736,16 @@ class Fleet:
         """Replace the workers, one after the other, without a moment in which nobody serves.
 
         That cannot be with an app that is alone. Among others it is restarted; where it is all that a user means, they are told.
+        Where an app's instances are a matter of the CPUs, it has as many afterwards as `cpus` means by now.
         """
         places = self.select(selectors)
         if error := self._refuse(word, selectors, places):
             return error
         if word == "reload" and all(place.app.is_alone for place in places):
             return f"{word}: of {places[0].app.spec.name} {ALONE}; restart it"
-        return self._go(Reload(self, client, word, places), now)
+        for group in {place.app: None for place in places}:
+            places += self._resize(group, now)
+        return self._go(Reload(self, client, word, [place for place in places if place in place.app.places]), now)
 
     def renew(self, name: str, word: str, now: float, *, stop_first: bool) -> str:
         """Replace an app's workers for a reason of its own file's (cron, watch); stop them first, or where there is nobody to keep.
@@ -757,18 +760,15 @@ class Fleet:
             self.jobs.append(Reload(self, None, word, rest))
         return self._go(self._again(None, word, again, now), now)
 
-    def resize(self, cpus: int, now: float) -> None:
-        """The CPUs were counted again: where an app's instances are a matter of them, as many as that means now."""
-        self.cpus = cpus
-        for group in list(self.groups.values()):
-            by_cpus = group.count == "max" or int(group.count) < 0
-            number = instances(group.count, cpus)
-            if by_cpus and number != len(group.places) and self.closing is None and not self._busy("", group):
-                self.actions.append((SAY, "resize", f"{group.spec.name}: {number} instances for {cpus} CPUs", None))
-                self.shrink(group, number, now)
-                for worker in self.grow(group, number):
-                    self._step(worker, (machine.START,), now)
-        self._follow_up(now)
+    def _resize(self, group: Group, now: float) -> "list[Place]":
+        """Where an app's instances are a matter of the CPUs: as many places as that means now. Gives the new ones, with nobody in them."""
+        by_cpus = group.count == "max" or int(group.count) < 0
+        number = instances(group.count, self.cpus)
+        if not by_cpus or number == len(group.places):
+            return []
+        self.actions.append((SAY, "resize", f"{group.spec.name}: {number} instances for {self.cpus} CPUs", None))
+        self.shrink(group, number, now)
+        return [worker.place for worker in self.grow(group, number)]
 
     def recycle(self, worker: Worker, why: str, now: float) -> None:
         """Replace one worker, for a reason of our own; as soon as nothing else is going on with its app."""

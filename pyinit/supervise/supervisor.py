@@ -194,7 +194,7 @@ class Supervisor:
         if numbers & set(STOP_SIGNALS) or (signals.HUP in numbers and self.hangup_stops):
             self.fleet.shut_down(now)
         elif RELOAD_SIGNAL in numbers:
-            self.fleet.resize(cgroup.cpus(), now)
+            self.fleet.cpus = cgroup.cpus()
             if error := self.fleet.reload(None, ["all"], now, "SIGHUP"):
                 self.report.warn(error)
         if REOPEN_SIGNAL in numbers:

@@ -293,6 +293,38 @@ def test_scale(supervise: Supervise) -> None:
         assert not supervised.ask("scale", "web", to=to)["ok"]
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU here")
+def test_as_many_as_there_are_cpus(supervise: Supervise) -> None:
+    """`max` is counted again by reload, a file, HUP and scale: here after the CPUs that we may use have changed."""
+    every = os.sched_getaffinity(0)
+    supervised = supervise(worker("web", instances="max"), worker("two", instances=2)).ready()
+
+    def allow(*cpus: int) -> int:
+        os.sched_setaffinity(supervised.run.pid, cpus)
+        return len(cpus)
+
+    def count() -> int:
+        return len(supervised.rows("web"))
+
+    assert count() == len(every)
+    number = allow(min(every))
+    time.sleep(0.1)  # that nothing happens can only be watched
+    assert count() == len(every)
+    supervised.do("reload", "two")
+    assert count() == len(every)
+    supervised.do("reload", "web")
+    until(lambda: count() == number, 20, "those that are too many to leave")
+    number = allow(*every)
+    assert supervised.apply(worker("web", instances="max"), worker("two", instances=2))["ok"]
+    assert count() == number
+    number = allow(max(every))
+    supervised.run.send("HUP")
+    until(lambda: count() == number, 20, "the same")
+    number = allow(*every)
+    supervised.do("scale", "web", to="max")
+    assert count() == number
+
+
 def test_probe_of_an_address_is_not_for_two(supervise: Supervise) -> None:
     """The old one would answer for the new one."""
     port = free_port()

@@ -279,13 +279,33 @@ def test_cpus_are_counted_again() -> None:
         return [sum(worker.spec.name == name for worker in world.processes) for name in ("max", "but", "two")]
 
     assert count() == [1, 1, 2]
-    world.fleet.resize(4, world.now)
-    world.carry_out()
-    assert count() == [4, 3, 2]
-    world.fleet.resize(2, world.now)
-    world.carry_out()
-    world.settle()
-    assert count() == [2, 1, 2]
+
+    def reload(cpus: int) -> list[int]:
+        world.fleet.cpus = cpus
+        client = world.reload("max", "but", "two")
+        for _ in range(100):
+            if client in world.answers:
+                break
+            for worker in [worker for worker in world.processes if worker.life.phase == machine.STARTING]:
+                world.ready(worker)
+            for worker in world.by_phase(machine.DRAINING):
+                world.event(worker, machine.DRAINED)
+            world.settle()
+        assert world.answers[client]["ok"], world.answers
+        return count()
+
+    for worker in list(world.processes):
+        world.ready(worker)
+    before = set(world.processes)
+    assert reload(4) == [4, 3, 2]
+    assert not before & set(world.processes)
+    assert reload(4) == [4, 3, 2]
+    assert reload(2) == [2, 1, 2]
+    assert [place.instance for place in world.fleet.select(["all"])] == [0, 1, 0, 0, 1]
+    world.word(lambda client: world.fleet.scale(client, ["max"], "3", world.now))
+    (added,) = world.by_phase(machine.STARTING)
+    world.ready(added)
+    assert reload(4) == [3, 3, 2]  # somebody has said a number
 
 
 @pytest.mark.parametrize("to", ["2", "+1", "max"])
