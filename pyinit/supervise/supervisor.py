@@ -100,6 +100,8 @@ class Supervisor:
         self.recent: dict[fleet.Place, logs.Recent] = {}
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.followers: list[tuple[Client, list[str], str | None]] = []
+        self.preload = ""
+        """Where preload.js is for workers of other users, once there was one."""
         self.watched: dict[str, int] = {}
         """What the files of an app with `watch` looked like."""
         self.oom_kills = forensics.oom_kills() or 0
@@ -303,7 +305,14 @@ class Supervisor:
             one.channel, theirs = channel.Channel.pair()
             opened.append(theirs.detach())
             descriptors[number] = opened[-1]
-            one.environment = channel.variables(environ, number, preload=spec.node)
+            preload = ""
+            if spec.node:
+                preload = channel.PRELOAD
+                if spec.uid not in (None, os.geteuid()):
+                    if not os.path.exists(self.preload):  # the first one, or somebody has cleaned up
+                        self.preload = channel.public_preload()
+                    preload = self.preload
+            one.environment = channel.variables(environ, number, preload)
         return descriptors
 
     def drain(self, worker: Worker) -> None:
@@ -837,6 +846,10 @@ class Supervisor:
             named.close()
         try:
             os.unlink(self.control)
+            if self.preload:
+                from pyinit.supervise.channel import remove_preload
+
+                remove_preload(self.preload)
         except OSError:
             pass  # gone already
         self.report.say(2, "exit", f"exit {self.status}", code=self.status)

@@ -40,6 +40,7 @@ def supervise(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Superv
         keys: Json | None = None,
         wrapper: tuple[str, ...] = (),
         flags: tuple[str, ...] = (),
+        main: Path = MAIN,
         **arguments: Any,  # noqa: ANN401
     ) -> Supervised:
         mark = uuid.uuid4().hex
@@ -48,7 +49,7 @@ def supervise(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Superv
         control = tmp_path / f"control-{len(runs)}"
         file = tmp_path / f"spec-{len(runs)}.json"
         file.write_text(json.dumps(spec(*apps, **({"control": str(control)} | (keys or {})))), encoding="utf-8")
-        command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", *flags, str(MAIN), str(file)]
+        command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", *flags, str(main), str(file)]
         run = Run(command, wrapper=wrapper, **arguments)
         run.mark = f"TEST_RUN={mark}".encode()  # its own process it knows; those of the workers are found by this
         runs.append(run)
