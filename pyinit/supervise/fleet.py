@@ -9,8 +9,9 @@ the one that is coming, and the one that holds the place until the other is read
 
 from pyinit.init import signals
 from pyinit.supervise import machine
+from pyinit.supervise.health import UNHEALTHY, Health
 from pyinit.supervise.machine import Life
-from pyinit.supervise.spec import ALIVE, FOREVER, HTTP, LISTENING, TCP, SpecError, check_names
+from pyinit.supervise.spec import ALIVE, FOREVER, HTTP, LISTENING, RELOAD, TCP, SpecError, check_names
 
 TYPE_CHECKING = False  # of typing, without importing it
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Place:
 class Group:
     """An app and its places."""
 
-    __slots__ = ("count", "held", "listened", "never_listened", "places", "spec")
+    __slots__ = ("count", "health", "held", "listened", "never_listened", "places", "spec")
 
     def __init__(self, spec: "App") -> None:
         self.spec = spec
@@ -101,6 +102,7 @@ class Group:
         """As asked for: it may be "max", or negative; `scale` changes it."""
         self.held = False
         """It is to start once those that it starts after are ready."""
+        self.health = Health()
         self.listened = False
         self.never_listened = False
         """A worker was alive for all of `ready_timeout` without listening: so will the next one be."""
@@ -776,6 +778,18 @@ class Fleet:
             return
         self.actions.append((SAY, "recycle", why, worker))
         self._go(Reload(self, None, "recycle", [worker.place]), now)
+
+    def tried(self, group: Group, why: str, now: float) -> None:
+        """Somebody has asked whether an app does its work: `why` not is empty where it does."""
+        name, health, before = group.spec.name, group.health, group.health.state
+        is_enough = health.tried(why, group.spec.health_failures)
+        if health.state != before and UNHEALTHY in (health.state, before):
+            text = f"{name} is unhealthy: {why}" if health.state == UNHEALTHY else f"{name} is healthy again"
+            self.actions.append((SAY, str(health.state), text, None))
+        if is_enough and group.spec.health_action == RELOAD and self.closing is None:
+            self.renew(
+                name, "health", now, stop_first=False
+            )  # refused while something else goes on with it: then the next time
 
     def cut(self, worker: Worker, count: int) -> None:
         """A worker is stopped with connections open: the report and the reload say so."""

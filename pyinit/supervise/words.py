@@ -61,6 +61,7 @@ def row(supervisor: "Supervisor", worker: "Worker", now: float) -> "dict[str, An
         "cpu": process.cpu(pid) if pid else None,
         "leaving": worker.leaving,
         "why": life.why or None,
+        "health": worker.app.health.state,
         "deadline": round(life.deadline - now, 3) if life.deadline != FOREVER else None,
     }
 
@@ -89,7 +90,15 @@ def describe(call: "Call") -> str:
     if not places:
         return _unknown("describe", call.selected)
     groups = {place.app: None for place in places}
-    apps = [{**group.spec.given, "count": len(group.places)} for group in groups]
+    apps = [
+        {
+            **group.spec.given,
+            "count": len(group.places),
+            "health_is": group.health.state,
+            "health_why": group.health.why or None,
+        }
+        for group in groups
+    ]
     call.client.send({"ok": True, "workers": _rows(call.supervisor, places), "apps": apps})
     return ""
 

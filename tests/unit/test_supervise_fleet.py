@@ -267,6 +267,37 @@ def test_out_of_memory_is_named() -> None:
     assert "web:0 ended: SIGKILL, out of memory, starts again" in world.said
 
 
+@pytest.mark.parametrize("action", ["say", "reload"])
+def test_health(action: str) -> None:
+    """Said when it changes, after so many failures in a row; and with each further so many it is reloaded, where the file says so."""
+    world = World(web(health={"kind": "tcp", "host": "::1", "port": 1}, health_failures=2, health_action=action))
+    for worker in list(world.processes):
+        world.ready(worker)
+    (group,) = world.fleet.groups.values()
+    world.said.clear()
+
+    def ask(*answers: str) -> list[str]:
+        for why in answers:
+            world.fleet.tried(group, why, world.now)
+            world.carry_out()
+        said, world.said = world.said, []
+        return said
+
+    def coming() -> int:
+        return len(world.by_phase(machine.STARTING))
+
+    assert (ask(""), group.health.state) == ([], "healthy")
+    assert (ask("refused", "", "refused"), group.health.state) == ([], "healthy")
+    assert coming() == 0
+    assert (ask("late"), group.health.state) == (["web is unhealthy: late"], "unhealthy")
+    assert coming() == (action == "reload")
+    assert (ask("late", "late"), group.health.state) == ([], "unhealthy")
+    assert coming() == (action == "reload")
+    assert (ask(""), group.health.state) == (["web is healthy again"], "healthy")
+    world.shut_down()
+    assert ask("x", "x") == ["web is unhealthy: x"]
+
+
 def test_cpus_are_counted_again() -> None:
     """`max` and -1 follow; a number stays what it is."""
     apps = [
