@@ -1,7 +1,6 @@
 """Node programs under the whole supervisor: reloads that nobody notices, and what becomes of them when it is killed."""
 
 import http.client
-import json
 import os
 import shutil
 import signal
@@ -10,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pytest
 import pyinit
 from pyinit.supervise.channel import LISTENING, MESSAGE, PUBLIC
 from support import processes
+from support.load import PROGRAM, Load, loading
 from support.supervised import Json, Supervised, app
 from support.waiting import until
 from support.workers import Worker, Workers, free_port, listener
@@ -36,38 +36,10 @@ def clustered(program: str, *words: str, **keys: Any) -> Json:  # noqa: ANN401
     return app("web", [program, *words], **(defaults | keys))
 
 
-class Load:
-    """A client that does not pause; `result` is there once it has stopped."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.result: dict[str, Any] = {}
-
-    def more(self, count: int) -> None:
-        """Wait until it has had so many answers more."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{count}\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline() == "reached\n"
-
-    def stop(self) -> None:
-        out, _ = self._process.communicate(timeout=60)
-        self.result = json.loads(out)
-
-
-@contextmanager
-def load(node: str, port: int, way: str) -> Iterator[Load]:
+def load(node: str, port: int, way: str) -> AbstractContextManager[Load]:
     """Requests until the end of the block."""
-    command = [node, str(PROGRAMS / "load.js"), str(port), way]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            one = Load(process)
-            one.more(100)
-            yield one
-            one.stop()
-        finally:
-            process.kill()
+    pipe = subprocess.PIPE
+    return loading(subprocess.Popen([node, str(PROGRAM), str(port), way], stdin=pipe, stdout=pipe, text=True))
 
 
 WEB = "require('http').createServer((q, r) => r.end(String(process.pid))).listen({port})"
