@@ -743,6 +743,8 @@ class Supervisor:
                 self._arm_cron(group.spec.name, group.spec.cron)
             if group.spec.health:
                 self._arm_health(group)
+            else:
+                group.health = Health()  # whatever it was, nobody asks any more
 
     def _arm_looks(self) -> None:
         groups = self.fleet.groups.values()

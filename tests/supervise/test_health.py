@@ -81,6 +81,17 @@ def test_nobody_is_ready(supervise: Supervise, tmp_path: Path) -> None:
     is_said(supervised, "healthy")
     supervised.do("stop")
     is_said(supervised, None)
+    supervised.do("start")
+    is_said(supervised, "healthy")
+
+
+def test_nobody_asks_any_more(supervise: Supervise, tmp_path: Path) -> None:
+    """A file without the key: what it was is not said for ever."""
+    port = free_port()
+    supervised = supervise(server(tmp_path / "busy", port)).ready()
+    is_said(supervised, "healthy")
+    assert supervised.apply(server(tmp_path / "busy", port, health=None))["ok"]
+    is_said(supervised, None)
 
 
 @pytest.mark.parametrize(
