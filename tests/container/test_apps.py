@@ -163,7 +163,19 @@ def test_out_of_memory_is_named(run: Run) -> None:
 
 # --- applications of PyPI and npm ---
 
-WEB = ("express.config.js", "fastify.config.js", "gunicorn-sync.toml", "gunicorn-gthread.toml", "uvicorn.toml")
+CONNECTIONS = 8
+WEB = {
+    "express.config.js": 0,
+    "fastify.config.js": 0,
+    "gunicorn-sync.toml": 0,
+    "gunicorn-gthread.toml": 0,
+    "uvicorn.toml": 3 * CONNECTIONS,
+}
+"""Each file of docker/programs/apps, and how many connections its server may close in a reload of three instances without having said so:
+uvicorn closes those on which nothing is asked at its stop signal, and a client may just have begun.
+"""
+CLOSED = ('ended after ""', "ECONNRESET", "EPIPE")
+"""How a client notices that. A refused connection, or half an answer, is another matter."""
 
 
 def do(container: Container, *words: str) -> Executed:
@@ -187,13 +199,14 @@ def test_web_application(file: str, run: Run, apps_image: str) -> None:
     do(container, "scale", "web", "3")
     all_ready(container, 3)
     for way in ("keep", "close"):
-        with loading(container.begin("node", "/srv/load.js", "8080", way, "8")) as load:
+        with loading(container.begin("node", "/srv/load.js", "8080", way, str(CONNECTIONS))) as load:
             before = pids(container)
             do(container, "reload", "web")
             load.more(200)
         assert len(pids(container) | before) == 6
-        assert load.result["failures"] == []
         assert len(load.result["by"]) > 1
+        assert len(load.result["failures"]) <= WEB[file], load.result["failures"]
+        assert set(load.result["failures"]) <= set(CLOSED)
     do(container, "sendSignal", "KILL", str(workers(container)[0]["id"]))
     until(lambda: [one["restarts"] for one in workers(container)] == [1, 0, 0], 30, "its restart")
     all_ready(container, 3)
