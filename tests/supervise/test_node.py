@@ -102,10 +102,12 @@ def test_typescript(loader: str, node: str, workers: Make, npm: Path) -> None:
     option, file = LOADERS[loader]
     port = free_port()
     where = (npm / file).as_uri() if option == "--import" else str(npm / file)
-    pair = two(workers(node), option, where, str(PROGRAMS / "typed.ts"), str(port))
+    given = {"TS_NODE_COMPILER_OPTIONS": '{"module": "commonjs", "moduleResolution": "node"}'}
+    pair = two(workers(node), option, where, str(PROGRAMS / "typed.ts"), str(port), variables=given)
     each_serves(pair, lambda: get(port))
     port = free_port()
-    pair = two(workers(node), str(PROGRAMS / "typed.ts"), str(port), variables={"NODE_OPTIONS": f"{option} {where}"})
+    given["NODE_OPTIONS"] = f"{option} {where}"
+    pair = two(workers(node), str(PROGRAMS / "typed.ts"), str(port), variables=given)
     each_serves(pair, lambda: get(port))
 
 
