@@ -251,12 +251,12 @@ def test_port_of_two_apps(supervise: Supervise) -> None:
     assert supervised.run.err.endswith(": the app one listens there\n")
 
 
-@pytest.mark.parametrize("host", ["a..b", "127.0.0.300"])
+@pytest.mark.parametrize("host", ["a..b", "127.0.0.300", "a" * 70 + ".example", "a\0b"])
 def test_host_that_is_none(host: str, supervise: Supervise) -> None:
     """In a spec written by hand: a line all the same."""
     supervised = supervise(worker("web", listen=[{"host": host, "port": 80}]))
     assert supervised.run.wait() == 125
-    assert supervised.run.err.startswith(f"pyinit: web cannot listen on {host}:80: ")
+    assert supervised.run.err.startswith("pyinit: web cannot listen on ")
     assert supervised.run.err.count("\n") == 1
 
 
