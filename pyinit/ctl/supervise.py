@@ -251,6 +251,7 @@ LIST = ("id", "name", "namespace", "instance", "pid", "state", "uptime", "restar
 
 def _row(worker: Mapping[str, Any]) -> Sequence[str]:
     state = str(worker["state"]) + (" (old)" if worker.get("leaving") else " (new)" if worker.get("coming") else "")
+    state += ", app unhealthy" if worker.get("health") == "unhealthy" and worker["state"] == "ready" else ""
     return (
         str(worker["id"]),
         init_options.show(str(worker["name"])),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import grp
+import ipaddress
 import json
 import os
 import pwd
@@ -160,6 +161,13 @@ def _limited(value: object) -> float:
     return found
 
 
+def _pause(value: object) -> float:
+    found = _limited(value)
+    if not found:
+        raise _wrong(value, "no pause", "write for example 10s or 500ms")
+    return found
+
+
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -236,6 +244,23 @@ def _account(find: Callable[[str], int], what: str) -> Callable[[Any], Any]:
     return taken
 
 
+LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+
+
+def is_host(text: str) -> bool:
+    """An IP address, or a name (RFC 1123, 2.1, and the underscore of Compose's). What ends in digits alone was to be an address."""
+    is_name = len(text) <= 253 and re.fullmatch(rf"({LABEL}\.)*{LABEL}\.?", text) is not None
+    return _is_ip(text) or (is_name and not text.rstrip(".").rpartition(".")[2].isdigit())
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _address(value: object) -> dict[str, Any]:
     """`8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`; the mode of the latter is another key."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -244,7 +269,8 @@ def _address(value: object) -> dict[str, Any]:
     if isinstance(text, str):
         host, _, port = text.rpartition(":")
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 and (":" not in host or bare != host):
+        is_port = re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536
+        if is_port and (not host or (is_host(bare) and (":" in bare) == (bare != host))):
             return {"host": bare or "0.0.0.0", "port": int(port)}  # noqa: S104 (what a bare port means)
     raise _wrong(value, "no address", 'write "8080", "127.0.0.1:8080", "[::1]:8080" or "unix:/run/app.sock"')
 
@@ -287,11 +313,35 @@ def _ready(value: object) -> dict[str, Any]:
     raise _wrong(kind, "no way to be ready", example, (kind,))
 
 
+def _health(value: object) -> dict[str, Any]:
+    """A table with one entry. Hosts are addresses: whoever is asked for a name each time may take his time, and everybody waits."""
+    example = f"write a table with one of {', '.join(HEALTH_TABLES)}"
+    if not isinstance(value, dict) or len(value) != 1:
+        raise _wrong(value, "no question about an app's health", example)
+    ((kind, one),) = value.items()
+    if kind not in HEALTH_TABLES:
+        raise _wrong(kind, "no question about an app's health", example, (kind,))
+    if kind != "command":
+        found = _ready(value)
+        host = str(found["host"] if kind == "tcp" else urlsplit(one).hostname)
+        if host != "localhost" and not _is_ip(host):
+            raise _wrong(
+                one, "no address: a name would be looked up each time", 'write "127.0.0.1" for it, say', (kind,)
+            )
+        return found
+    try:
+        return {"kind": kind, "command": _words(one)}
+    except WrongValueError as error:
+        raise WrongValueError(str(error), (kind,)) from None
+
+
 def _url(value: object) -> str:
     text = _text(value)
     try:
         parts = urlsplit(text)
-        good = parts.scheme == "http" and bool(parts.hostname) and (parts.port or 80) > 0
+        good = (
+            parts.scheme == "http" and is_host(parts.hostname or "") and (80 if parts.port is None else parts.port) > 0
+        )
     except ValueError:
         good = False
     if not good:
@@ -337,6 +387,7 @@ def _cron_field(text: str, field: str, name: str, least: int, most: int, words: 
 
 READY_WORDS = ("alive", "listening", "message", "notify")
 READY_TABLES = ("message", "descriptor", "log", "tcp", "http")
+HEALTH_TABLES = ("http", "tcp", "command")
 
 TEXT = Kind("a text", _text, {"type": "string", "minLength": 1})
 FLAG = Kind("true or false", _flag, {"type": "boolean"})
@@ -358,11 +409,17 @@ LIMITED = Kind(
     _limited,
     {"oneOf": [{"type": "string", "pattern": "^[0-9]+(ms|s|m)?$"}, {"type": "integer", "minimum": 0}]},
 )
+PAUSE = Kind(
+    "a duration",
+    _pause,
+    {"oneOf": [{"type": "string", "pattern": "^0*[1-9][0-9]*(ms|s|m)?$"}, {"type": "integer", "minimum": 1}]},
+)
 SIZE = Kind(
     "a size", size, {"oneOf": [{"type": "string", "pattern": "^[0-9]+[KMG]?$"}, {"type": "integer", "minimum": 0}]}
 )
 TIMES = Kind("a time of cron", _cron, {"type": "string", "minLength": 1})
 COUNT = Kind("a number", _at_least(0), {"type": "integer", "minimum": 0})
+POSITIVE = Kind("a number", _at_least(1), {"type": "integer", "minimum": 1})
 SIGNAL = Kind("a signal", _signal, {"type": ["string", "integer"]})
 CODES = Kind(
     "a list of exit statuses",
@@ -405,6 +462,18 @@ READY = Kind(
                 "maxProperties": 1,
             },
         ]
+    },
+)
+
+HEALTH = Kind(
+    "a table with one entry",
+    _health,
+    {
+        "type": "object",
+        "properties": {name: WORDS.schema if name == "command" else {"type": "string"} for name in HEALTH_TABLES},
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
     },
 )
 
@@ -456,6 +525,12 @@ KEYS = (
     Key("backoff_first", LIMITED, "100ms", "the pause before the second restart in a row (the first is immediate); "
         "each further one is longer"),
     Key("backoff_max", LIMITED, "15s", "the longest pause; `0` for none"),
+    Key("health", HEALTH, None, 'whether the app as a whole does its work, whichever instance answers: `{ http = "URL" }` (2xx or 3xx), '
+        '`{ tcp = "HOST:PORT" }`, `{ command = [...] }` (exit 0). `list` and a line say what has come of it'),
+    Key("health_every", PAUSE, "10s", "from one question to the next, as long as an instance is ready"),
+    Key("health_timeout", PAUSE, "5s", "how long an answer may take"),
+    Key("health_failures", POSITIVE, 3, "after so many failures in a row it is unhealthy"),
+    Key("health_action", _choice("say", "reload"), "say", "and then: say so, or also reload it"),
     Key("memory_limit", SIZE, None, 'above this it is reloaded, before the kernel kills it: `"300M"`'),
     Key("cron", TIMES, None, 'when it is reloaded, as in crontab: `"0 4 * * *"`. What has ended by itself starts again then; '
         "what somebody has stopped does not"),
@@ -724,6 +799,11 @@ SAME = [
     "restart_window",
     "backoff_first",
     "backoff_max",
+    "health",
+    "health_every",
+    "health_timeout",
+    "health_failures",
+    "health_action",
     "memory_limit",
     "cron",
     "watch_ignore",

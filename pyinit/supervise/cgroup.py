@@ -2,6 +2,9 @@
 
 The kernel throttles whoever runs more threads than the quota lets run, so a quota of 1.5 CPUs is worth two workers and not 48.
 Rejected: os.cpu_count and os.process_cpu_count (neither knows quotas). The cpuset needs no file: it shows in the affinity mask.
+
+Nobody is told when a limit changes: writing cpu.max makes no event (cgroup v1 has none at all), and a look at it every so often would
+be a wake-up for nothing. So it is looked at when it matters: at the start, and with each word that starts instances.
 """
 
 import posix

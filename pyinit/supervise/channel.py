@@ -54,15 +54,59 @@ ATTEMPTS = 4
 """How often a descriptor is sent that does not arrive, as in Node."""
 
 
-def variables(environment: "dict[str, str]", descriptor: int, *, preload: bool) -> "dict[str, str]":
-    """An environment for a process whose channel is `descriptor`.
+PUBLIC = ("/run", "/tmp", "/dev/shm")  # noqa: S108 (a folder of our own in it, of which nobody knows the name before)
+"""Where something can be put for everybody; of a read-only root one of them is left."""
+
+
+def is_public(path: str) -> bool:
+    """Whether everybody may read it, and search the folders on the way."""
+    if not os.stat(path).st_mode & 0o004:
+        return False
+    while (path := os.path.dirname(path)) != "/":
+        if not os.stat(path).st_mode & 0o001:
+            return False
+    return True
+
+
+def public_preload() -> str:
+    """preload.js where every user can read it: in its place, or, of an installation that is closed to others, a copy. Raises OSError."""
+    if is_public(PRELOAD):
+        return PRELOAD
+    with open(PRELOAD, "rb") as file:
+        text = file.read()
+    for place in map(os.path.realpath, PUBLIC):
+        folder = f"{place}/pyinit-{os.getpid()}-{os.urandom(8).hex()}"
+        try:
+            os.mkdir(folder)
+        except OSError:
+            continue  # it is not there, or not ours to write to
+        path = f"{folder}/preload.js"
+        os.chmod(folder, 0o755)  # noqa: S103 (for everybody)
+        with open(path, "wb") as file:
+            os.chmod(path, 0o644)
+            file.write(text)
+        if is_public(path):
+            return path
+        remove_preload(path)
+    raise OSError(errno.EACCES, f"other users cannot read {PRELOAD}, and a copy finds no place in {', '.join(PUBLIC)}")
+
+
+def remove_preload(path: str) -> None:
+    """Nobody will load it any more. Raises OSError."""
+    if path not in ("", PRELOAD):
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
+
+
+def variables(environment: "dict[str, str]", descriptor: int, preload: str = "") -> "dict[str, str]":
+    """An environment for a process whose channel is `descriptor`, and which is to load `preload` first.
 
     preload.js takes its words off NODE_OPTIONS again: they come first, and are written alike in both places. It acts only in the
     process whose pid is at the end of PYINIT_WORKER.
     """
     changed = {**environment, "NODE_CHANNEL_FD": str(descriptor), "NODE_CHANNEL_SERIALIZATION_MODE": "json"}
     if preload:
-        path = PRELOAD.replace("\\", "\\\\").replace('"', '\\"')
+        path = preload.replace("\\", "\\\\").replace('"', '\\"')
         changed["NODE_OPTIONS"] = f'--require "{path}" {environment.get("NODE_OPTIONS", "")}'.rstrip()
     return changed
 

@@ -55,6 +55,7 @@ class Fate:
 RESTARTS = "the kubelet restarts whatever ends, for ever, after pauses of 10 s up to 5 min"
 LOGS = "what the program writes to stdout and stderr goes to the node's log, where `kubectl logs` and collectors find it: write no files"
 CHANNEL = "there is no supervisor at the other end of a channel: the program has to do without process.send, and stop at the signal"
+HEALTH = "the kubelet asks each pod, by its readinessProbe; for the app as a whole have its Service asked from outside"
 WATCHING = "an image does not change: build a new one"
 
 # fmt: off
@@ -96,6 +97,7 @@ FATES = (
     Fate("restart_window", "", RESTARTS, warns=True),
     Fate("backoff_first", "", RESTARTS, warns=True),
     Fate("backoff_max", "", RESTARTS, warns=True),
+    *(Fate(key, "", HEALTH, warns=True) for key in apps.BY_NAME if key.startswith("health")),
     Fate("memory_limit", "`resources`", "the kernel kills what is above it; nobody reloads it before"),
     Fate("cron", "", "if it needs that at all: a CronJob that runs `kubectl rollout restart`", warns=True),
     Fate("watch", "", WATCHING, warns=True),

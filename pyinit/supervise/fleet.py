@@ -9,8 +9,9 @@ the one that is coming, and the one that holds the place until the other is read
 
 from pyinit.init import signals
 from pyinit.supervise import machine
+from pyinit.supervise.health import UNHEALTHY, Health
 from pyinit.supervise.machine import Life
-from pyinit.supervise.spec import ALIVE, FOREVER, HTTP, LISTENING, TCP, SpecError, check_names
+from pyinit.supervise.spec import ALIVE, FOREVER, HTTP, LISTENING, RELOAD, TCP, SpecError, check_names
 
 TYPE_CHECKING = False  # of typing, without importing it
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SAY = "say"
 FORGET = "forget"
 """(FORGET, app name): the app is gone, and what was kept for it."""
 CHANGED = "changed"
-"""(CHANGED, spec): nobody runs with the app's old values any more."""
+"""(CHANGED, spec): nobody runs with the app's other values any more, be they its old ones or new ones that failed."""
 EXIT = "exit"
 """(EXIT, status)."""
 
@@ -95,7 +96,18 @@ class Place:
 class Group:
     """An app and its places."""
 
-    __slots__ = ("count", "held", "listened", "never_listened", "oom_kills", "places", "reloads", "signals", "spec")
+    __slots__ = (
+        "count",
+        "health",
+        "held",
+        "listened",
+        "never_listened",
+        "oom_kills",
+        "places",
+        "reloads",
+        "signals",
+        "spec",
+    )
 
     def __init__(self, spec: "App") -> None:
         self.spec = spec
@@ -104,6 +116,7 @@ class Group:
         """As asked for: it may be "max", or negative; `scale` changes it."""
         self.held = False
         """It is to start once those that it starts after are ready."""
+        self.health = Health()
         self.listened = False
         self.never_listened = False
         """A worker was alive for all of `ready_timeout` without listening: so will the next one be."""
@@ -761,13 +774,16 @@ class Fleet:
         """Replace the workers, one after the other, without a moment in which nobody serves.
 
         That cannot be with an app that is alone. Among others it is restarted; where it is all that a user means, they are told.
+        Where an app's instances are a matter of the CPUs, it has as many afterwards as `cpus` means by now.
         """
         places = self.select(selectors)
         if error := self._refuse(word, selectors, places):
             return error
         if word == "reload" and all(place.app.is_alone for place in places):
             return f"{word}: of {places[0].app.spec.name} {ALONE}; restart it"
-        return self._go(Reload(self, client, word, places), now)
+        for group in {place.app: None for place in places}:
+            places += self._resize(group, now)
+        return self._go(Reload(self, client, word, [place for place in places if place in place.app.places]), now)
 
     def renew(self, name: str, word: str, now: float, *, stop_first: bool) -> str:
         """Replace an app's workers for a reason of its own file's (cron, watch); stop them first, or where there is nobody to keep.
@@ -782,18 +798,15 @@ class Fleet:
             self.jobs.append(Reload(self, None, word, rest))
         return self._go(self._again(None, word, again, now), now)
 
-    def resize(self, cpus: int, now: float) -> None:
-        """The CPUs were counted again: where an app's instances are a matter of them, as many as that means now."""
-        self.cpus = cpus
-        for group in list(self.groups.values()):
-            by_cpus = group.count == "max" or int(group.count) < 0
-            number = instances(group.count, cpus)
-            if by_cpus and number != len(group.places) and self.closing is None and not self._busy("", group):
-                self.actions.append((SAY, "resize", f"{group.spec.name}: {number} instances for {cpus} CPUs", None))
-                self.shrink(group, number, now)
-                for worker in self.grow(group, number):
-                    self._step(worker, (machine.START,), now)
-        self._follow_up(now)
+    def _resize(self, group: Group, now: float) -> "list[Place]":
+        """Where an app's instances are a matter of the CPUs: as many places as that means now. Gives the new ones, with nobody in them."""
+        by_cpus = group.count == "max" or int(group.count) < 0
+        number = instances(group.count, self.cpus)
+        if not by_cpus or number == len(group.places):
+            return []
+        self.actions.append((SAY, "resize", f"{group.spec.name}: {number} instances for {self.cpus} CPUs", None))
+        self.shrink(group, number, now)
+        return [worker.place for worker in self.grow(group, number)]
 
     def recycle(self, worker: Worker, why: str, now: float) -> None:
         """Replace one worker, for a reason of our own; as soon as nothing else is going on with its app."""
@@ -801,6 +814,18 @@ class Fleet:
             return
         self.actions.append((SAY, "recycle", why, worker))
         self._go(Reload(self, None, "recycle", [worker.place]), now)
+
+    def tried(self, group: Group, why: str, now: float) -> None:
+        """Somebody has asked whether an app does its work: `why` not is empty where it does."""
+        name, health, before = group.spec.name, group.health, group.health.state
+        is_enough = health.tried(why, group.spec.health_failures)
+        if health.state != before and UNHEALTHY in (health.state, before):
+            text = f"{name} is unhealthy: {why}" if health.state == UNHEALTHY else f"{name} is healthy again"
+            self.actions.append((SAY, str(health.state), text, None))
+        if is_enough and group.spec.health_action == RELOAD and self.closing is None:
+            self.renew(
+                name, "health", now, stop_first=False
+            )  # refused while something else goes on with it: then the next time
 
     def cut(self, worker: Worker, count: int) -> None:
         """A worker is stopped with connections open: the report and the reload say so."""
@@ -833,6 +858,8 @@ class Fleet:
         number = instances(to, self.cpus) if to == "max" else before + int(to)
         if number < 1:
             return f"scale: {group.spec.name} would have {number} instances; stop or delete it"
+        if group.is_alone and (number > 1 or to == "max"):
+            return f"scale: of {group.spec.name} {ALONE}; give it another way to be ready, or leave it one instance"
         group.count = "max" if to == "max" else number
         going = self.shrink(group, number, now)
         coming = self.grow(group, number)
@@ -852,9 +879,8 @@ class Fleet:
             place.worker.life = place.worker.life.but(restarts=0, recent=(), streak=0)
         return ""
 
-    def apply(self, client: "Client | None", apps: "Sequence[App]", only: "Sequence[str] | None", now: float) -> str:
+    def apply(self, client: "Client | None", apps: "Sequence[App]", now: float) -> str:
         """New values: apps that are not here are started, those that are reload with what they are to be now."""
-        apps = [app for app in apps if only is None or app.name in only]
         if self.closing is not None:
             return f"apply: the supervisor is stopping: {self.why}"
         new = {app.name for app in apps}
@@ -1009,6 +1035,7 @@ class Change:
         if not any(worker.spec is self.group.spec and worker.spawns for worker in self.group.workers):
             self.group.spec, self.group.count = self.before
             self.fleet.shrink(self.group, self.size, now)
+            self.fleet.actions.append((CHANGED, self.group.spec))
 
 
 class Apply(Job):
@@ -1078,6 +1105,6 @@ def _means(selector: str, place: Place) -> bool:
 
         try:
             return re.search(selector[1:-1], spec.name) is not None
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             return False
     return False

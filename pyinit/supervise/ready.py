@@ -3,6 +3,7 @@
 Each is an object with the descriptors that it wants watched; `seen` tells whether it has happened. None of them waits.
 """
 
+import errno
 import os
 import socket
 
@@ -89,17 +90,23 @@ class Probe:
         else:
             host, port = ready["host"], ready["port"]
         self.answer = b""
+        self.why = ""
+        """Why it has failed."""
         self.wants_write = True
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         self.socket: Final = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
         self.fd: Final = self.socket.fileno()
-        self.socket.connect_ex(address)
+        number = self.socket.connect_ex(address)
+        if number not in (0, errno.EINPROGRESS):  # such as no route: nothing more will be told of it
+            self.socket.close()
+            raise OSError(number, os.strerror(number))
 
     def seen(self) -> "bool | None":
         """Whether it answered; None where this attempt has failed."""
         try:
             if self.wants_write:
-                if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                if number := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    self.why = os.strerror(number)
                     return None
                 if not self.request:
                     return True
@@ -109,14 +116,21 @@ class Probe:
             data = self.socket.recv(4096)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
+            self.why = error.strerror or str(error)
             return None
         self.answer += data
         line, end, _ = self.answer.partition(b"\r\n")
         if end:
             words = line.split()
-            return True if len(words) > 1 and words[1][:1] in b"23" and words[0].startswith(b"HTTP/") else None
-        return None if not data else False
+            if len(words) > 1 and words[1][:1] in b"23" and words[0].startswith(b"HTTP/"):
+                return True
+            self.why = f"it answers {line[:80].decode('utf-8', 'backslashreplace')}"
+            return None
+        if not data:
+            self.why = "it closes the connection without an answer"
+            return None
+        return False
 
     def close(self) -> None:
         self.socket.close()

@@ -12,12 +12,19 @@ import stat
 
 TYPE_CHECKING = False  # of typing, without importing it
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
+
+    from pyinit.supervise.spec import App
 
 BACKLOG = 1024
 """At most; the kernel takes the smaller of this and net.core.somaxconn."""
 
 Key = tuple[str, str | int]
+
+
+class ListenError(Exception):
+    """A socket that an app's `listen` names cannot be opened. The text says which, and why."""
 
 
 class Sockets:
@@ -48,6 +55,14 @@ class Sockets:
             self._asked.discard(key)
             self._open.pop(key).close()
 
+    def has(self, one: "dict[str, Any]") -> bool:
+        """Whether the socket that an app's `listen` names is open."""
+        return _key(one) in self._open
+
+    def drop(self, one: "dict[str, Any]") -> None:
+        """Close one that an app's `listen` named."""
+        self._close(_key(one))
+
     def named(self, one: "dict[str, Any]") -> socket.socket:
         """The socket that an app's `listen` names."""
         key = _key(one)
@@ -74,6 +89,42 @@ class Sockets:
                 os.unlink(str(path))
             except OSError:
                 pass  # whoever took the name may have it
+
+
+def listen(apps: "Iterable[App]", by_app: "dict[str, Sockets]") -> "list[tuple[Sockets, dict[str, Any]]]":
+    """Open all sockets that apps name, before any worker needs one: connections wait from now on. Gives those that are new.
+
+    Raises ListenError for one that cannot be opened; then none of them stays.
+    """
+    opened: list[tuple[Sockets, dict[str, Any]]] = []
+    for app in apps:
+        named = by_app.setdefault(app.name, Sockets())
+        for address in app.listen:
+            if named.has(address):
+                continue
+            try:
+                named.named(address)
+            except (OSError, ValueError) as error:  # ValueError: a host or a path that is none
+                holder = next((other for other, theirs in by_app.items() if theirs.has(address)), "")
+                unlisten(opened)
+                why = f"the app {holder} listens there" if holder else getattr(error, "strerror", None) or error
+                raise ListenError(f"{app.name} cannot listen on {written(address)}: {why}") from None
+            opened.append((named, address))
+    return opened
+
+
+def unlisten(opened: "list[tuple[Sockets, dict[str, Any]]]") -> None:
+    """Close what `listen` has opened."""
+    for named, address in opened:
+        named.drop(address)
+
+
+def written(one: "dict[str, Any]") -> str:
+    """An address of `listen` as a user writes it."""
+    if "unix" in one:
+        return f"unix:{one['unix']}"
+    host = one["host"]
+    return f"[{host}]:{one['port']}" if ":" in host else f"{host}:{one['port']}"
 
 
 def _key(one: "dict[str, Any]") -> Key:

@@ -180,6 +180,32 @@ def _ready(value: "Any") -> "dict[str, Any]":
     return value
 
 
+COMMAND = "command"
+
+
+def _health(value: "Any") -> "dict[str, Any]":
+    if isinstance(value, dict) and value.get("kind") == COMMAND and set(value) == {"kind", COMMAND}:
+        return {"kind": COMMAND, COMMAND: _command(value[COMMAND])}
+    found = _ready(value)
+    if found["kind"] not in (TCP, HTTP):
+        raise ValueError
+    return found
+
+
+def _pause(value: "Any") -> float:
+    seconds = _duration(value)
+    if not 0 < seconds < FOREVER:
+        raise ValueError
+    return seconds
+
+
+def _positive(value: "Any") -> int:
+    number = _count(value)
+    if not number:
+        raise ValueError
+    return number
+
+
 def _one_of(*choices: str) -> Kind:
     def read(value: "Any") -> str:
         if value not in choices:
@@ -199,6 +225,9 @@ TRUTH = Kind("true or false", _exactly(bool))
 COUNT = Kind("a whole number, 0 or more", _count)
 DURATION = Kind("seconds, 0 or more, or null for a time without end", _duration)
 
+PAUSE = Kind("seconds, more than 0", _pause)
+
+SAY, RELOAD = "say", "reload"
 ALWAYS, ON_FAILURE, NEVER = "always", "on-failure", "never"
 BLOCK, DROP = "block", "drop"
 TEXT_FORM, JSON_FORM = "text", "json"
@@ -246,6 +275,11 @@ APP: "dict[str, Kind]" = {
     "restart_window": DURATION,
     "backoff_first": DURATION,
     "backoff_max": DURATION,
+    "health": _maybe(Kind('an object with a "kind" and what that needs: tcp, http, command', _health)),
+    "health_every": PAUSE,
+    "health_timeout": PAUSE,
+    "health_failures": Kind("a whole number, 1 or more", _positive),
+    "health_action": _one_of(SAY, RELOAD),
     "memory_limit": _maybe(COUNT),
     "cron": _maybe(Kind("a cron entry, such as 0 4 * * *", _cron)),
     "watch": WORDS,
@@ -313,6 +347,11 @@ class App:
         restart_window: float
         backoff_first: float
         backoff_max: float
+        health: dict[str, Any] | None
+        health_every: float
+        health_timeout: float
+        health_failures: int
+        health_action: str
         memory_limit: int | None
         cron: str | None
         watch: tuple[str, ...]

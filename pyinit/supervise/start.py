@@ -5,7 +5,8 @@ import os
 
 from pyinit.init import engine
 from pyinit.init.report import Report
-from pyinit.supervise import control
+from pyinit.supervise import control, sockets
+from pyinit.supervise.sockets import ListenError, Sockets
 from pyinit.supervise.spec import JSON_FORM, SpecError, parse
 from pyinit.supervise.supervisor import Supervisor
 
@@ -28,21 +29,25 @@ def start(words: "Sequence[str]") -> int:
             "the supervisor wants one word: the number of the descriptor, or the path, of its spec; use pyinitctl start"
         )
         return OWN_FAILURE
+    named: dict[str, Sockets] = {}
     try:
         spec = read(words[0])
         report.is_json = spec.log_form == JSON_FORM
         settle(report.fd)
         become_subreaper(report)
+        sockets.listen(spec.apps, named)
         listener = control.listen(spec.control)
-    except SpecError as error:
+    except (SpecError, ListenError) as error:
         report.error(str(error))
         return OWN_FAILURE
     except OSError as error:
         report.error(
             f"cannot listen on the control socket: {error.strerror or error}: name a path that this user can write, in a file system"
         )
+        for one in named.values():
+            one.close()
         return OWN_FAILURE
-    return Supervisor(spec, listener, report).run()
+    return Supervisor(spec, listener, report, named).run()
 
 
 def read(source: str) -> "Spec":

@@ -14,11 +14,13 @@ import selectors
 import socket
 import sys
 import time
+from functools import partial
 
 from pyinit.init import forensics, program, signals
 from pyinit.init.report import Report
 from pyinit.supervise import cgroup, control, fleet, logs, machine, notify, process, ready, watch
-from pyinit.supervise.fleet import Fleet, Worker
+from pyinit.supervise.fleet import Fleet, Group, Worker
+from pyinit.supervise.health import Attempt, Health
 from pyinit.supervise.sockets import Sockets
 from pyinit.supervise.spec import DESCRIPTOR, FOREVER, HTTP, LISTENING, LOG, MESSAGE, NOTIFY, TCP
 from pyinit.supervise.words import JOBS, WORDS, Call
@@ -79,7 +81,7 @@ class Running:
 class Supervisor:
     """One supervisor, from its start to its end."""
 
-    def __init__(self, spec: "Spec", listener: socket.socket, report: Report) -> None:
+    def __init__(self, spec: "Spec", listener: socket.socket, report: Report, named: "dict[str, Sockets]") -> None:
         self.control: Final = spec.control
         self.form: Final = spec.log_form
         self.report: Final = report
@@ -88,17 +90,23 @@ class Supervisor:
         self.console: Final = logs.Console(logs.own_description(1))
         self.running: dict[Worker, Running] = {}
         self.by_pid: dict[int, Running] = {}
-        self.helpers: dict[int, str] = {}
-        """Children that are no workers: they compress."""
+        self.helpers: dict[int, Callable[[int], None]] = {}
+        """Children that are no workers, and what to do at their ends."""
         self.to_compress: list[str] = []
+        self.is_compressing = False
+        self.attempts: dict[str, Attempt] = {}
+        """Questions about an app's health that have no answer yet."""
         self.files: dict[str, logs.LogFile] = {}
-        self.sockets: dict[str, Sockets] = {}
+        self.sockets: Final = named
+        """By app."""
         self.outputs: list[logs.Output] = []
         """Every output that has an open pipe: a worker's may outlive it."""
         self.paused: list[tuple[logs.Output, logs.Stream]] = []
         self.recent: dict[fleet.Place, logs.Recent] = {}
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.followers: list[tuple[Client, list[str], str | None]] = []
+        self.preload = ""
+        """Where preload.js is for workers of other users, once there was one."""
         self.watched: dict[str, int] = {}
         """What the files of an app with `watch` looked like."""
         self.oom_kills = forensics.oom_kills() or 0
@@ -200,7 +208,7 @@ class Supervisor:
         if numbers & set(STOP_SIGNALS) or (signals.HUP in numbers and self.hangup_stops):
             self.fleet.shut_down(now)
         elif RELOAD_SIGNAL in numbers:
-            self.fleet.resize(cgroup.cpus(), now)
+            self.fleet.cpus = cgroup.cpus()
             if error := self.fleet.reload(None, ["all"], now, "SIGHUP"):
                 self.report.warn(error)
         if REOPEN_SIGNAL in numbers:
@@ -309,7 +317,14 @@ class Supervisor:
             one.channel, theirs = channel.Channel.pair()
             opened.append(theirs.detach())
             descriptors[number] = opened[-1]
-            one.environment = channel.variables(environ, number, preload=spec.node)
+            preload = ""
+            if spec.node:
+                preload = channel.PRELOAD
+                if spec.uid not in (None, os.geteuid()):
+                    if not os.path.exists(self.preload):  # the first one, or somebody has cleaned up
+                        self.preload = channel.public_preload()
+                    preload = self.preload
+            one.environment = channel.variables(environ, number, preload)
         return descriptors
 
     def drain(self, worker: Worker) -> None:
@@ -411,7 +426,7 @@ class Supervisor:
 
     def reap(self) -> None:
         """Everyone who has ended, in one go: SIGCHLD does not queue (signal(7))."""
-        ended: list[tuple[Running, int]] = []
+        ended: list[tuple[str, Callable[[int], None], int]] = []
         is_stray = False
         while True:
             try:
@@ -421,16 +436,17 @@ class Supervisor:
             if pid == 0:
                 break
             if pid in self.by_pid:
-                ended.append((self.by_pid.pop(pid), status))
+                one = self.by_pid.pop(pid)
+                ended.append((one.mark, partial(self._ended, one), status))
             elif pid in self.helpers:
-                self._compressed(self.helpers.pop(pid), status)
+                ended.append(("a helper", self.helpers.pop(pid), status))
             else:
                 is_stray = True
-        for one, status in ended:
+        for mark, call, status in ended:
             try:
-                self._ended(one, status)
+                call(status)
             except Exception as error:  # noqa: BLE001 - as in `run`: nobody will ever tell of the others' ends again
-                self.report.warn(f"internal error at the end of {one.mark}, going on: {error!r}; please report it")
+                self.report.warn(f"internal error at the end of {mark}, going on: {error!r}; please report it")
         if is_stray:
             for one in list(self.running.values()):
                 if one.worker.life.phase == machine.SWEEPING and not self._family(one):
@@ -649,33 +665,101 @@ class Supervisor:
         self._compress_next()
 
     def _compress_next(self) -> None:
-        if self.helpers or not self.to_compress:
+        if self.is_compressing or not self.to_compress:
             return
         path = self.to_compress.pop(0)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             words = (sys.executable, "-I", "-S", "-c", COMPRESS, path)
-            self.helpers[process.spawn(words, {}, "/", {0: null, 1: null, 2: null})] = path
+            pid = process.spawn(words, {}, "/", {0: null, 1: null, 2: null})
+            self.helpers[pid] = lambda status: self._compressed(path, status)
+            self.is_compressing = True
         except process.StartError as error:
             self.report.warn(f"cannot compress {path}: {error}")
         finally:
             os.close(null)
 
     def _compressed(self, path: str, status: int) -> None:
+        self.is_compressing = False
         if status and os.path.exists(path):
             self.report.warn(f"cannot compress {path}: {signals.ended_how(status)}; it stays as it is")
         self._compress_next()
+
+    # --- whether apps do their work ---
+
+    def _arm_health(self, group: Group) -> None:
+        """Ask whether an app does its work, when it is time."""
+        self.timers[f"health {group.spec.name}"] = (
+            time.monotonic() + group.spec.health_every,
+            lambda: self._ask_health(group),
+        )
+
+    def _ask_health(self, group: Group) -> None:
+        spec = group.spec
+        if self.fleet.groups.get(spec.name) is not group or spec.health is None:
+            return  # deleted meanwhile, or with other values
+        self._arm_health(group)
+        if spec.name in self.attempts or self.fleet.closing is not None:
+            return
+        if not any(worker.life.phase == machine.READY for worker in group.workers):
+            group.health = Health()
+            return
+        try:
+            attempt = self.attempts[spec.name] = Attempt(spec)
+        except (OSError, ValueError, process.StartError) as error:
+            self.fleet.tried(group, getattr(error, "strerror", None) or str(error), time.monotonic())
+            return
+        late = f"no answer in {spec.health_timeout:g} s"
+        self.timers[f"answer {spec.name}"] = (
+            time.monotonic() + spec.health_timeout,
+            lambda: self._answered(group, attempt, late),
+        )
+        if attempt.probe is not None:
+            self._watch_attempt(group, attempt, attempt.probe, WRITE)
+        else:
+            self.helpers[attempt.pid] = lambda status: self._asked_program_ended(group, attempt, status)
+
+    def _watch_attempt(self, group: Group, attempt: Attempt, probe: ready.Probe, events: int) -> None:
+        def look(_: int) -> None:
+            seen = probe.seen()
+            if seen or seen is None:
+                self._answered(group, attempt, probe.why)
+            else:
+                self._watch_attempt(group, attempt, probe, READ)
+
+        self.watch(probe.fd, events, look)
+
+    def _asked_program_ended(self, group: Group, attempt: Attempt, status: int) -> None:
+        attempt.pid = 0
+        self._answered(group, attempt, f"it ended: {signals.ended_how(status)}" if status else "")
+
+    def _answered(self, group: Group, attempt: Attempt, why: str) -> None:
+        """There is an answer, or none came: `why` it is no good one."""
+        name = group.spec.name
+        if self.attempts.get(name) is not attempt:
+            return  # it comes too late
+        del self.attempts[name]
+        self.timers.pop(f"answer {name}", None)
+        if attempt.probe is not None:
+            self.unwatch(attempt.probe.fd)
+        attempt.close()
+        if self.fleet.groups.get(name) is group:
+            self.fleet.tried(group, why, time.monotonic())
 
     # --- what asks for a replacement by itself ---
 
     def arm(self) -> None:
         """The timers that the apps as they are now need."""
         self._arm_looks()
-        for name in [name for name in self.timers if name.startswith("cron ")]:
+        for name in [name for name in self.timers if name.startswith(("cron ", "health "))]:
             del self.timers[name]
         for group in self.fleet.groups.values():
             if group.spec.cron:
                 self._arm_cron(group.spec.name, group.spec.cron)
+            if group.spec.health:
+                self._arm_health(group)
+            else:
+                group.health = Health()  # whatever it was, nobody asks any more
 
     def _arm_looks(self) -> None:
         groups = self.fleet.groups.values()
@@ -845,12 +929,18 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - as in `run`
             self.report.warn(f"internal error at the end: {error!r}; please report it")
         self._last_words()
+        for attempt in self.attempts.values():
+            attempt.close()
         for file in self.files.values():
             file.close()
         for named in self.sockets.values():
             named.close()
         try:
             os.unlink(self.control)
+            if self.preload:
+                from pyinit.supervise.channel import remove_preload
+
+                remove_preload(self.preload)
         except OSError:
             pass  # gone already
         self.report.say(2, "exit", f"exit {self.status}", code=self.status)

@@ -8,7 +8,7 @@ import time
 
 from pyinit.init import signals
 from pyinit.init.start import VERSION
-from pyinit.supervise import machine, process
+from pyinit.supervise import machine, process, sockets
 from pyinit.supervise.spec import FOREVER, SpecError, parse
 
 TYPE_CHECKING = False  # of typing, without importing it
@@ -62,6 +62,7 @@ def row(supervisor: "Supervisor", worker: "Worker", now: float) -> "dict[str, An
         "leaving": worker.leaving,
         "coming": worker.place.coming is worker,
         "why": life.why or None,
+        "health": worker.app.health.state,
         "deadline": round(life.deadline - now, 3) if life.deadline != FOREVER else None,
     }
 
@@ -118,6 +119,8 @@ def describe(call: "Call") -> str:
             "reloads": group.reloads,
             "signals": group.signals,
             "oom_kills": group.oom_kills,
+            "health_is": group.health.state,
+            "health_why": group.health.why or None,
         }
         for group in groups
     ]
@@ -179,8 +182,16 @@ def apply(call: "Call") -> str:
         return f"apply: {wrong}; nothing was changed"
     if only is not None and not isinstance(only, list):
         return "apply: only is no list of names"
-    error = call.supervisor.fleet.apply(call.patient, spec.apps, only, time.monotonic())
-    call.supervisor.arm()
+    supervisor = call.supervisor
+    chosen = [app for app in spec.apps if only is None or app.name in only]
+    try:
+        opened = sockets.listen(chosen, supervisor.sockets)
+    except sockets.ListenError as wrong:
+        return f"apply: {wrong}; nothing was changed"
+    error = supervisor.fleet.apply(call.patient, chosen, time.monotonic())
+    if error:
+        sockets.unlisten(opened)
+    supervisor.arm()
     return error
 
 

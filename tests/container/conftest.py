@@ -12,10 +12,11 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tarfile
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ import pytest
 
 from pyinit.containers.engine import Engine
 from pyinit.containers.remote import Agent
-from support import engines
+from support import engines, load
 from support.containers import LABEL, Container, Run, left_behind, remove
+from support.installed import NPM, install
 from support.terminal import OpenTerminal, Terminal
 from support.verifying import Ctl, Done, begin
 
@@ -172,6 +174,11 @@ def _build(client: docker.DockerClient, base: str, init: Init) -> str:
     for folder in ("probes", "broken"):
         for file in sorted((HERE / folder).glob("*.py")):
             files[f"{folder}/{file.name}"] = file.read_bytes()
+    return _image(client, base, files)
+
+
+def _image(client: docker.DockerClient, base: str, files: Mapping[str, bytes]) -> str:
+    """An image of a Dockerfile and what it copies, named after all of that; `base` is what it builds upon, for a reader."""
     digest = hashlib.sha256()
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
@@ -218,6 +225,36 @@ def programs_image(client: docker.DockerClient, init: Init) -> str:
 def pm2_image(client: docker.DockerClient, init: Init) -> str:
     """The same with PM2 alone: it takes two minutes to make, so it is made for the one test that needs it."""
     return _build(client, _command_output("docker/base", "pm2"), init)
+
+
+@pytest.fixture(scope="session")
+def apps_image(client: docker.DockerClient, programs_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same with docker/programs/apps in /srv, and beside it what that is made of, as PyPI and npm have it."""
+    asked = ["python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    said: bytes = client.containers.run(programs_image, asked, entrypoint=[""], network_mode="none", remove=True)
+    version = said.decode().strip()
+    mine = {file.name: file.read_bytes() for file in sorted((PROJECT / "docker/programs/apps").iterdir())}
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--upgrade",
+        "--target=site",
+        "--requirement=requirements.txt",
+    ]
+    pip += ["--only-binary=:all:", f"--python-version={version}"]
+    files = {f"srv/{name}": content for name, content in mine.items()} | {"srv/load.js": load.PROGRAM.read_bytes()}
+    for name, command, wanted in (("npm-apps", NPM, "package.json"), (f"pypi-apps-{version}", pip, "requirements.txt")):
+        folder = install(name, command, {wanted: mine[wanted]}, tmp_path_factory.mktemp("installed"))
+        if isinstance(folder, str):
+            pytest.skip(folder)
+        for file in folder.glob("*/**/*"):
+            if file.is_file() and not file.is_symlink() and file.suffix != ".pyc":
+                files[f"srv/{file.relative_to(folder)}"] = file.read_bytes()
+    dockerfile = f"FROM {programs_image}\nCOPY srv /srv\nENV PYTHONPATH=/srv/site\nWORKDIR /srv\n"
+    return _image(client, programs_image, {"Dockerfile": dockerfile.encode(), **files})
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@
 `workers` makes one that decides nothing, for tests of the preload alone; `node`, `any_node` and `npm` say what there is to run.
 """
 
-import fcntl
-import hashlib
 import json
 import platform
 import shutil
@@ -20,6 +18,7 @@ import pytest
 
 from support.ctl import Ctl
 from support.failures import pytest_runtest_makereport, runs_of  # noqa: F401 - a hook is found by its name
+from support.installed import NPM, install
 from support.runs import Run
 from support.supervised import MAIN, Json, Supervised, spec
 from support.workers import Listen, Workers
@@ -42,6 +41,7 @@ def supervise(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Superv
         keys: Json | None = None,
         wrapper: tuple[str, ...] = (),
         flags: tuple[str, ...] = (),
+        main: Path = MAIN,
         **arguments: Any,  # noqa: ANN401
     ) -> Supervised:
         mark = uuid.uuid4().hex
@@ -50,15 +50,15 @@ def supervise(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Superv
         control = tmp_path / f"control-{len(runs)}"
         file = tmp_path / f"spec-{len(runs)}.json"
         file.write_text(json.dumps(spec(*apps, **({"control": str(control)} | (keys or {})))), encoding="utf-8")
-        command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", *flags, str(MAIN), str(file)]
+        command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", *flags, str(main), str(file)]
         run = Run(command, wrapper=wrapper, **arguments)
         run.mark = f"TEST_RUN={mark}".encode()  # its own process it knows; those of the workers are found by this
         runs.append(run)
         return Supervised(run, control)
 
     yield start
-    for run in runs:
-        run.close()
+    while runs:  # a second try is not to be told of them
+        runs.pop().close()
 
 
 @pytest.fixture
@@ -73,26 +73,9 @@ def ctl(tmp_path: Path) -> Iterator[Ctl]:
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path | str:
     """Where programs/package.json is installed, once for all runs; in words why not, where npm or its registry does not answer."""
-    wanted = (PROGRAMS / "package.json").read_bytes()
-    results = Path(__file__).parents[2] / ".results"
-    folder = (results if results.is_dir() else tmp_path_factory.mktemp("npm")) / "npm"
-    folder.mkdir(exist_ok=True)
-    made_for = folder / "made-for"
-    key = hashlib.sha256(wanted).hexdigest()
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at once
-        if made_for.exists() and made_for.read_text(encoding="utf-8") == key:
-            return folder / "node_modules"
-        npm = shutil.which("npm")
-        if npm is None:
-            return "no npm here: install Debian's package npm"
-        (folder / "package.json").write_bytes(wanted)
-        command = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-timeout=20000"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
-        if done.returncode:
-            return f"npm cannot install programs/package.json: {done.stderr.strip()[-300:]}"
-        made_for.write_text(key, encoding="utf-8")
-        return folder / "node_modules"
+    wanted = {"package.json": (PROGRAMS / "package.json").read_bytes()}
+    folder = install("npm", NPM, wanted, tmp_path_factory.mktemp("npm"))
+    return folder if isinstance(folder, str) else folder / "node_modules"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -162,6 +163,18 @@ def test_what_cannot_be_started(
     assert (got, out) == (status, ""), err
     (line,) = [line for line in err.splitlines() if line.startswith("pyinitctl: ")]
     assert said in line
+
+
+def test_unhealthy_app(ctl: Ctl) -> None:
+    """Its instances are ready all the same; `list` says both, and `describe` why."""
+    ctl.write("sleeper.py", SLEEPER)
+    command = f"['{sys.executable}', 'sleeper.py']"
+    ctl.write(
+        "apps.toml", f"[apps.web]\ncommand = {command}\nhealth = {{ command = 'false' }}\nhealth_every = '100ms'\n"
+    )
+    ctl.start()
+    until(lambda: "ready, app unhealthy" in ctl.good("list"), 20, "its health")
+    assert re.search("^health_why +it ended: exit 1$", ctl.good("describe", "web"), re.MULTILINE)
 
 
 # --- --detach ---

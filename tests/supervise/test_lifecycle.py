@@ -79,11 +79,14 @@ def test_variable_that_is_no_number(supervise: Supervise, value: str) -> None:
     assert supervise(one).ready().run.lines == ["web:0 | True"]
 
 
-@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", "a\0b"])
-def test_address_that_is_no_name(supervise: Supervise, host: str) -> None:
-    """Whatever goes wrong before the fork: said, with no process taken for one that runs, and nothing left open."""
-    broken = worker("web", listen=[{"host": host, "port": 80}], autostart=False)
-    supervised = supervise(broken, worker("other")).ready()
+def test_what_goes_wrong_before_the_fork(supervise: Supervise, tmp_path: Path) -> None:
+    """Said, with no process taken for one that runs, and nothing left open: here of an installation from which a file is missing."""
+    if os.geteuid() != 0:
+        pytest.skip("only root starts others")
+    shutil.copytree(MAIN.parents[1], tmp_path / "pyinit", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pyinit" / "supervise" / "preload.js").unlink()
+    broken = app("web", ["sleep", "1000"], node=True, ready={"kind": "listening"}, uid=65534, autostart=False)
+    supervised = supervise(broken, worker("other"), main=tmp_path / "pyinit" / "supervise" / "__main__.py").ready()
     before = len(processes.descriptors(supervised.run.pid))
     for _ in range(3):
         assert supervised.ask("start", "web")["ok"] is False
@@ -430,7 +433,7 @@ from pyinit.init.report import Report
 from pyinit.supervise import control, supervisor
 from pyinit.supervise.spec import parse
 given = json.load(sys.stdin)
-one = supervisor.Supervisor(parse(given), control.listen(given["control"]), Report(2))
+one = supervisor.Supervisor(parse(given), control.listen(given["control"]), Report(2), {})
 """
 """A supervisor that does not run yet, in a process of its own."""
 FLOOD = """

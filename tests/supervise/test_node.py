@@ -93,6 +93,24 @@ def test_http(shape: str, any_node: str, workers: Make) -> None:
     each_serves(pair, lambda: get(port, "::1" if shape == "six" else "localhost" if shape == "name" else "127.0.0.1"))
 
 
+LOADERS = {"tsx": ("--import", "tsx/dist/loader.mjs"), "ts-node": ("--require", "ts-node/register/transpile-only")}
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_typescript(loader: str, node: str, workers: Make, npm: Path) -> None:
+    """A loader of the program's own, before or behind ours."""
+    option, file = LOADERS[loader]
+    port = free_port()
+    where = (npm / file).as_uri() if option == "--import" else str(npm / file)
+    given = {"TS_NODE_COMPILER_OPTIONS": '{"module": "commonjs", "moduleResolution": "node"}'}
+    pair = two(workers(node), option, where, str(PROGRAMS / "typed.ts"), str(port), variables=given)
+    each_serves(pair, lambda: get(port))
+    port = free_port()
+    given["NODE_OPTIONS"] = f"{option} {where}"
+    pair = two(workers(node), str(PROGRAMS / "typed.ts"), str(port), variables=given)
+    each_serves(pair, lambda: get(port))
+
+
 def test_ipv6_alone(any_node: str, workers: Make) -> None:
     """`ipv6Only` leaves the port's other half to somebody else."""
     port = free_port()

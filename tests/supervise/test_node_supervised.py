@@ -1,22 +1,25 @@
 """Node programs under the whole supervisor: reloads that nobody notices, and what becomes of them when it is killed."""
 
 import http.client
-import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyinit.supervise.channel import LISTENING, MESSAGE, PRELOAD
+import pyinit
+from pyinit.supervise.channel import LISTENING, MESSAGE, PUBLIC
 from support import processes
+from support.load import PROGRAM, Load, loading
 from support.supervised import Json, Supervised, app
 from support.waiting import until
 from support.workers import Worker, Workers, free_port, listener
@@ -33,38 +36,10 @@ def clustered(program: str, *words: str, **keys: Any) -> Json:  # noqa: ANN401
     return app("web", [program, *words], **(defaults | keys))
 
 
-class Load:
-    """A client that does not pause; `result` is there once it has stopped."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.result: dict[str, Any] = {}
-
-    def more(self, count: int) -> None:
-        """Wait until it has had so many answers more."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{count}\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline() == "reached\n"
-
-    def stop(self) -> None:
-        out, _ = self._process.communicate(timeout=60)
-        self.result = json.loads(out)
-
-
-@contextmanager
-def load(node: str, port: int, way: str) -> Iterator[Load]:
+def load(node: str, port: int, way: str) -> AbstractContextManager[Load]:
     """Requests until the end of the block."""
-    command = [node, str(PROGRAMS / "load.js"), str(port), way]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            one = Load(process)
-            one.more(100)
-            yield one
-            one.stop()
-        finally:
-            process.kill()
+    pipe = subprocess.PIPE
+    return loading(subprocess.Popen([node, str(PROGRAM), str(port), way], stdin=pipe, stdout=pipe, text=True))
 
 
 WEB = "require('http').createServer((q, r) => r.end(String(process.pid))).listen({port})"
@@ -182,12 +157,40 @@ def test_port_below_1024_without_root(node: str, supervise: Supervise) -> None:
     """The supervisor binds it; the program has never been root."""
     if os.geteuid() != 0:
         pytest.skip("only root has ports below 1024 to give")
-    if subprocess.run(["cat", PRELOAD], user=NOBODY, group=NOBODY, capture_output=True, check=False).returncode:
-        pytest.skip(f"nobody may not read {PRELOAD}")
     port = next(port for port in range(1023, 512, -1) if not is_open(port))
     supervised = supervise(clustered(node, "-e", WEB.format(port=port), uid=NOBODY, gid=NOBODY)).ready()
     assert get(port) in map(str, supervised.pids())
     assert {processes.status(pid)["Uid"].split()[0] for pid in supervised.pids()} == {str(NOBODY)}
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_another_user_and_an_installation_that_is_closed_to_it(mode: int, node: str, supervise: Supervise) -> None:
+    """It loads a copy of the preload, which is gone in the end; of an open installation there is none."""
+    if os.geteuid() != 0:
+        pytest.skip("only root starts others")
+    with tempfile.TemporaryDirectory() as made:  # tmp_path is closed already
+        installed = Path(made) / "lib"
+        shutil.copytree(
+            Path(pyinit.__file__).parent, installed / "pyinit", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        for folder in (installed.parent, installed):
+            folder.chmod(mode)
+        port = free_port()
+        code = WEB.format(port=port).replace("process.pid", "process.env.NODE_OPTIONS")
+        app = clustered(node, "-e", code, uid=NOBODY, gid=NOBODY)
+        supervised = supervise(app, main=installed / "pyinit" / "supervise" / "__main__.py").ready()
+        assert get(port) == "undefined"
+        assert {processes.status(pid)["Uid"].split()[0] for pid in supervised.pids()} == {str(NOBODY)}
+        options = {one["NODE_OPTIONS"] for one in supervised.do("env")["env"].values()}
+        (path,) = [Path(one.removeprefix('--require "').removesuffix('"')) for one in options]
+        is_copy = path.parent != installed / "pyinit" / "supervise"
+        assert (is_copy, path.exists()) == (mode == 0o700, True)
+        shutil.rmtree(path.parent) if is_copy else None
+        assert supervised.do("reload")["swapped"] == 2
+        left = {folder for place in PUBLIC for folder in Path(place).glob(f"pyinit-{supervised.run.pid}-*")}
+        assert len(left) == is_copy
+        supervised.run.send("TERM").wait()
+        assert not any(folder.exists() for folder in left)
 
 
 # --- idle workers ---

@@ -229,13 +229,57 @@ while True:
         supervised.run.wait_out(f"web:{number} | awake")
 
 
-def test_port_that_is_taken(supervise: Supervise) -> None:
-    """Said, with the reason; the others are not concerned."""
+def test_port_that_is_taken(supervise: Supervise, tmp_path: Path) -> None:
+    """One line before anything is started, and nothing is left behind: here the socket that could be opened, and the control socket."""
+    path = tmp_path / "web.sock"
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        listen = [{"host": "127.0.0.1", "port": taken.getsockname()[1]}]
-        supervised = supervise(worker("web", listen=listen), worker("other"))
-        until(lambda: supervised.states() == ["errored", "ready"], 20, "both states")
-        assert "Address already in use" in supervised.rows("web")[0]["why"]
+        port = taken.getsockname()[1]
+        listen = [{"unix": str(path), "mode": 0o600}, {"host": "127.0.0.1", "port": port}]
+        supervised = supervise(worker("other", "say('up'); forever()"), worker("web", listen=listen, instances=3))
+        assert supervised.run.wait() == 125
+    assert supervised.run.err == f"pyinit: web cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert supervised.run.lines == []
+    assert not path.exists()
+    assert not supervised.control.exists()
+
+
+def test_port_of_two_apps(supervise: Supervise) -> None:
+    """Whose it is, is said."""
+    listen = [{"host": "127.0.0.1", "port": free_port()}]
+    supervised = supervise(worker("one", listen=listen), worker("two", listen=listen))
+    assert supervised.run.wait() == 125
+    assert supervised.run.err.endswith(": the app one listens there\n")
+
+
+@pytest.mark.parametrize("host", ["a..b", "127.0.0.300", "a" * 70 + ".example", "a\0b"])
+def test_host_that_is_none(host: str, supervise: Supervise) -> None:
+    """In a spec written by hand: a line all the same."""
+    supervised = supervise(worker("web", listen=[{"host": host, "port": 80}]))
+    assert supervised.run.wait() == 125
+    assert supervised.run.err.startswith("pyinit: web cannot listen on ")
+    assert supervised.run.err.count("\n") == 1
+
+
+def test_port_is_open_before_its_worker_is_started(supervise: Supervise, tmp_path: Path) -> None:
+    """Whoever connects while others are waited for is served once it is there. Also of an app that is not started yet."""
+    ports, flag = [free_port(), free_port()], tmp_path / "go"
+    code = "import socket\ns = socket.socket(fileno=3)\ns.setblocking(True)\nready()\nc, _ = s.accept(); c.sendall(b'x'); forever()"
+    late, asleep = (
+        worker(name, code, listen=[{"host": "127.0.0.1", "port": port}], **keys)
+        for name, port, keys in (("late", ports[0], {"after": ["db"]}), ("asleep", ports[1], {"autostart": False}))
+    )
+    db = worker("db", f"say('up')\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.01)\nforever()")
+    supervised = supervise(late, asleep, db)
+    supervised.run.wait_out("db:0 | up")
+    assert supervised.pids("late", "asleep") == []
+    with (
+        socket.create_connection(("127.0.0.1", ports[0])) as one,
+        socket.create_connection(("127.0.0.1", ports[1])) as two,
+    ):
+        flag.touch()
+        assert one.recv(1) == b"x"
+        supervised.do("start", "asleep")
+        assert two.recv(1) == b"x"
 
 
 # --- size ---

@@ -256,6 +256,32 @@ def test_apply_of_another_port(supervise: Supervise) -> None:
         get(old)
 
 
+def test_apply_of_a_port_that_is_taken(supervise: Supervise) -> None:
+    """Nothing is changed, and what could be opened is closed again. As with a new one that does not get ready."""
+    port, other = free_port(), free_port()
+    supervised = supervise(worker("web", SERVER, listen=[{"host": "127.0.0.1", "port": port}])).ready()
+    before = supervised.pids()
+
+    def apply(*ports: int, code: str = SERVER) -> Json:
+        listen = [{"host": "127.0.0.1", "port": one} for one in ports]
+        answer = supervised.apply(worker("web", code, listen=listen), worker("more"))
+        assert answer["ok"] is False
+        assert supervised.pids("web") == before
+        assert get(port) == str(before[0])
+        with pytest.raises(ConnectionRefusedError):
+            get(other)
+        return answer
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        said = f"apply: web cannot listen on 127.0.0.1:{taken}: Address already in use; nothing was changed"
+        assert apply(other, port, taken)["error"] == said
+    assert len(supervised.rows()) == 1
+    assert "predecessor stays" in apply(other, code="leave(1)")["error"]
+    supervised.do("reload", "web")
+    assert get(port)
+
+
 def test_scale(supervise: Supervise) -> None:
     """Up, down, by difference; the lowest number that is free is used again."""
     supervised = supervise(worker("web")).ready()
@@ -265,6 +291,38 @@ def test_scale(supervise: Supervise) -> None:
         assert len(processes.children(supervised.run.pid)) == count
     for to in ("0", "many", "-1", "", "1e3"):
         assert not supervised.ask("scale", "web", to=to)["ok"]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU here")
+def test_as_many_as_there_are_cpus(supervise: Supervise) -> None:
+    """`max` is counted again by reload, a file, HUP and scale: here after the CPUs that we may use have changed."""
+    every = os.sched_getaffinity(0)
+    supervised = supervise(worker("web", instances="max"), worker("two", instances=2)).ready()
+
+    def allow(*cpus: int) -> int:
+        os.sched_setaffinity(supervised.run.pid, cpus)
+        return len(cpus)
+
+    def count() -> int:
+        return len(supervised.rows("web"))
+
+    assert count() == len(every)
+    number = allow(min(every))
+    time.sleep(0.1)  # that nothing happens can only be watched
+    assert count() == len(every)
+    supervised.do("reload", "two")
+    assert count() == len(every)
+    supervised.do("reload", "web")
+    until(lambda: count() == number, 20, "those that are too many to leave")
+    number = allow(*every)
+    assert supervised.apply(worker("web", instances="max"), worker("two", instances=2))["ok"]
+    assert count() == number
+    number = allow(max(every))
+    supervised.run.send("HUP")
+    until(lambda: count() == number, 20, "the same")
+    number = allow(*every)
+    supervised.do("scale", "web", to="max")
+    assert count() == number
 
 
 def test_probe_of_an_address_is_not_for_two(supervise: Supervise) -> None:

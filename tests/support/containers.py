@@ -173,7 +173,17 @@ class Container:
 
     _exec_works: bool | None = None
 
-    def _enter(self, command: Sequence[str], *, detach: bool, user: str, workdir: str) -> Executed:
+    def begin(self, *command: str) -> "subprocess.Popen[str]":
+        """`docker exec -i`, with pipes at both ends: for a program that is spoken to while it runs."""
+        if self._exec_finds_the_root():
+            way_in, environment = ["docker", "exec", "-i", self.id], dict(os.environ)
+        else:
+            way_in, environment = self._way_in("", "")
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*way_in, *command], env=environment, stdin=pipe, stdout=pipe, text=True)
+
+    def _way_in(self, user: str, workdir: str) -> tuple[list[str], dict[str, str]]:
+        """What nsenter is to be told, and the environment for the command behind it."""
         config = self.raw.attrs["Config"]
         enter = ["nsenter", f"--target={self.pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root"]
         enter.append(f"--wd=/proc/{self.pid}/root{workdir or config['WorkingDir'] or '/'}")
@@ -183,7 +193,10 @@ class Container:
             uid, gid = next(line.split(":")[2:4] for line in passwd if line.startswith(f"{uid}:"))
         enter += [] if uid == "0" else [f"--setuid={uid}", f"--setgid={gid or uid}"]
         enter.append("--")
-        environment = dict(pair.partition("=")[::2] for pair in config["Env"] or [])
+        return enter, dict(pair.partition("=")[::2] for pair in config["Env"] or [])
+
+    def _enter(self, command: Sequence[str], *, detach: bool, user: str, workdir: str) -> Executed:
+        enter, environment = self._way_in(user, workdir)
         if detach:
             quiet = subprocess.DEVNULL
             _sessions.append(

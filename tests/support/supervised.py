@@ -61,6 +61,11 @@ def app(name: str, command: list[str], *, logs: Json | None = None, **keys: Any)
         "restart_window": 60,
         "backoff_first": 0.01,
         "backoff_max": 0.1,
+        "health": None,
+        "health_every": 0.1,
+        "health_timeout": 10,
+        "health_failures": 2,
+        "health_action": "say",
         "memory_limit": None,
         "cron": None,
         "watch": [],
@@ -195,5 +200,8 @@ class Supervised:
         return [row["state"] for row in self.rows(*select)]
 
     def apply(self, *apps: Json) -> Json:
-        """New values."""
+        """New values. Their processes are known by the run's mark too, or they would outlive the test."""
+        name, _, mark = self.run.mark.decode().partition("=")
+        for one in apps:
+            one["environment"][name] = mark
         return self.ask("apply", spec=spec(*apps))

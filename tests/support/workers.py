@@ -129,7 +129,7 @@ class Workers:
             line, theirs = Channel.pair()
             environment = {"PATH": os.environ["PATH"], **(variables or {})}
             if preload:
-                environment = channel.variables(environment, CHANNEL, preload=True)
+                environment = channel.variables(environment, CHANNEL, channel.PRELOAD)
             file = tempfile.NamedTemporaryFile(prefix="worker-", suffix=".out")  # noqa: SIM115
             with Path(os.devnull).open("rb") as null:
                 descriptors = {0: null.fileno(), 1: file.fileno(), 2: file.fileno()}

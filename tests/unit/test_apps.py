@@ -90,6 +90,11 @@ GOOD: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "restart_window": ("restart_window = '10m'", {"restart_window": 600}),
     "backoff_first": ("backoff_first = '250ms'", {"backoff_first": 0.25}),
     "backoff_max": ("backoff_max = '60s'", {"backoff_max": 60}),
+    "health": ("health = { tcp = '[::1]:80' }", {"health": {"kind": "tcp", "host": "::1", "port": 80}}),
+    "health_every": ("health_every = '500ms'", {"health_every": 0.5}),
+    "health_timeout": ("health_timeout = 2", {"health_timeout": 2}),
+    "health_failures": ("health_failures = 1", {"health_failures": 1}),
+    "health_action": ("health_action = 'reload'", {"health_action": "reload"}),
     "memory_limit": ("memory_limit = '300M'", {"memory_limit": 300 << 20}),
     "cron": ("cron = '0 4 * * *'", {"cron": "0 4 * * *"}),
     "watch": ("watch = ['/srv/src']", {"watch": ["/srv/src"]}),
@@ -143,6 +148,14 @@ BAD: Mapping[str, tuple[str, str]] = {
     "restart_window": ("restart_window = true", "'true' is no duration"),
     "backoff_first": ("backoff_first = '30s'", "it is longer than backoff_max"),
     "backoff_max": ("backoff_max = ''", "'' is no duration"),
+    "health": (
+        "health = 'http://127.0.0.1/'",
+        "is no question about an app's health; write a table with one of http, tcp",
+    ),
+    "health_every": ("health_every = 0", "'0' is no pause; write for example 10s"),
+    "health_timeout": ("health_timeout = 'infinity'", "'infinity' is no duration that ends"),
+    "health_failures": ("health_failures = 0", "'0' is no whole number from 1"),
+    "health_action": ("health_action = 'restart'", "'restart' is none of its values; write say or reload"),
     "memory_limit": ("memory_limit = '300MB'", "'300MB' is no size; write for example 300M"),
     "cron": ("cron = '0 24 * * *'", "'0 24 * * *' is no time of cron: its hour is '24'; write *, 0 to 23, a-b"),
     "watch": ("watch = true", "'true' is no list"),
@@ -267,6 +280,79 @@ def test_ways_that_cannot_be(lines: str, words: str, tmp_path: Path) -> None:
     said = error(tmp_path, f"[apps.web]\ncommand = 'x'\n{lines}\n")
     assert said.startswith("apps.toml, line 3: web: ready: ")
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("text", "health"),
+    [
+        ("{ http = 'http://localhost:80/up' }", {"kind": "http", "url": "http://localhost:80/up"}),
+        ("{ http = 'http://[::1]/' }", {"kind": "http", "url": "http://[::1]/"}),
+        ("{ command = 'redis-cli ping' }", {"kind": "command", "command": ["redis-cli", "ping"]}),
+        ("{ command = ['true'] }", {"kind": "command", "command": ["true"]}),
+    ],
+)
+def test_questions_about_health(text: str, health: dict[str, Any], tmp_path: Path) -> None:
+    """Also of an address that instances share: whichever answers."""
+    assert app(tmp_path, f"health = {text}\nlisten = ['80']\ninstances = 2")["health"] == health
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{ http = 'https://127.0.0.1/' }", "is no URL of plain HTTP"),
+        ("{ http = 'http://web/' }", "is no address: a name would be looked up each time; write"),
+        ("{ tcp = 'web:80' }", "is no address: a name would be looked up each time; write"),
+        ("{ tcp = 'unix:/a' }", "'unix:/a' is no address of TCP"),
+        ("{ log = 'x' }", "'log' is no question about an app's health; write a table with one of http, tcp, command"),
+        ("{ command = [] }", "'[]' is no command"),
+        ("{ tcp = '127.0.0.1:1', command = 'true' }", "is no question about an app's health"),
+    ],
+)
+def test_questions_that_are_none(text: str, words: str, tmp_path: Path) -> None:
+    """What is asked again and again must not be looked up by a resolver that takes its time."""
+    said = error(tmp_path, f"[apps.web]\ncommand = 'x'\nhealth = {text}\n")
+    assert said.startswith("apps.toml, line 3: web: health: ")
+    assert words in said
+
+
+LONGEST_LABEL = "a" * 63
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        (":80", "0.0.0.0"),  # noqa: S104
+        ("localhost:80", "localhost"),
+        ("web_1.shop-net.:80", "web_1.shop-net."),
+        (f"{LONGEST_LABEL}.b:80", f"{LONGEST_LABEL}.b"),
+        ("0x.1.a:80", "0x.1.a"),
+        ("[fe80::1%eth0]:80", "fe80::1%eth0"),
+    ],
+)
+def test_hosts(text: str, host: str, tmp_path: Path) -> None:
+    """Addresses, and what the resolver may be asked for."""
+    assert app(tmp_path, f"listen = ['{text}']")["listen"] == [{"host": host, "port": 80}]
+    assert app(tmp_path, f"ready = {{ tcp = '{text}' }}")["ready"] == {"kind": "tcp", "host": host, "port": 80}
+    if text != ":80":
+        assert app(tmp_path, f"ready = {{ http = 'http://{text}/' }}")["ready"]["url"] == f"http://{text}/"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("a..b", ".a", "-a", "a-", "a b", "*", "ä", "127.0.0.1.", "1.2.3", "300.1.1.1"),
+        *(f"{LONGEST_LABEL}a", "a." * 127 + "a", "[a]", "[127.0.0.1]", "[]", "[::g]"),
+    ],
+)
+def test_hosts_that_are_none(host: str, tmp_path: Path) -> None:
+    """A line about the file, not an error of the resolver's when the first one starts."""
+    for line, words in (
+        (f"listen = ['{host}:80']", "is no address; write"),
+        (f"ready = {{ tcp = '{host}:80' }}", "is no address; write"),
+        (f"ready = {{ http = 'http://{host}:80/' }}", "is no URL of plain HTTP; write"),
+    ):
+        if "http" not in line or "[" not in host:  # what a URL may have in brackets is urllib's affair
+            assert words in error(tmp_path, f"[apps.web]\ncommand = 'x'\n{line}\n")
 
 
 @pytest.mark.parametrize(

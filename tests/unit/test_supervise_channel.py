@@ -346,8 +346,8 @@ def test_nothing_to_read() -> None:
 
 def test_variables() -> None:
     given = {"PATH": "/bin", "NODE_OPTIONS": "--no-warnings"}
-    plain = channel.variables(given, 5, preload=False)
+    plain = channel.variables(given, 5)
     assert plain == given | {"NODE_CHANNEL_FD": "5", "NODE_CHANNEL_SERIALIZATION_MODE": "json"}
-    clustered = channel.variables(given, 5, preload=True)
+    clustered = channel.variables(given, 5, channel.PRELOAD)
     assert clustered == plain | {"NODE_OPTIONS": f'--require "{channel.PRELOAD}" --no-warnings'}
     assert os.path.isfile(channel.PRELOAD)  # noqa: PTH113

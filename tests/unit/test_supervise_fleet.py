@@ -269,6 +269,37 @@ def test_out_of_memory_is_named() -> None:
     assert "web:0 ended: SIGKILL, out of memory, starts again" in world.said
 
 
+@pytest.mark.parametrize("action", ["say", "reload"])
+def test_health(action: str) -> None:
+    """Said when it changes, after so many failures in a row; and with each further so many it is reloaded, where the file says so."""
+    world = World(web(health={"kind": "tcp", "host": "::1", "port": 1}, health_failures=2, health_action=action))
+    for worker in list(world.processes):
+        world.ready(worker)
+    (group,) = world.fleet.groups.values()
+    world.said.clear()
+
+    def ask(*answers: str) -> list[str]:
+        for why in answers:
+            world.fleet.tried(group, why, world.now)
+            world.carry_out()
+        said, world.said = world.said, []
+        return said
+
+    def coming() -> int:
+        return len(world.by_phase(machine.STARTING))
+
+    assert (ask(""), group.health.state) == ([], "healthy")
+    assert (ask("refused", "", "refused"), group.health.state) == ([], "healthy")
+    assert coming() == 0
+    assert (ask("late"), group.health.state) == (["web is unhealthy: late"], "unhealthy")
+    assert coming() == (action == "reload")
+    assert (ask("late", "late"), group.health.state) == ([], "unhealthy")
+    assert coming() == (action == "reload")
+    assert (ask(""), group.health.state) == (["web is healthy again"], "healthy")
+    world.shut_down()
+    assert ask("x", "x") == ["web is unhealthy: x"]
+
+
 def test_cpus_are_counted_again() -> None:
     """`max` and -1 follow; a number stays what it is."""
     apps = [
@@ -281,13 +312,56 @@ def test_cpus_are_counted_again() -> None:
         return [sum(worker.spec.name == name for worker in world.processes) for name in ("max", "but", "two")]
 
     assert count() == [1, 1, 2]
-    world.fleet.resize(4, world.now)
-    world.carry_out()
-    assert count() == [4, 3, 2]
-    world.fleet.resize(2, world.now)
-    world.carry_out()
-    world.settle()
-    assert count() == [2, 1, 2]
+
+    def reload(cpus: int) -> list[int]:
+        world.fleet.cpus = cpus
+        client = world.reload("max", "but", "two")
+        for _ in range(100):
+            if client in world.answers:
+                break
+            for worker in [worker for worker in world.processes if worker.life.phase == machine.STARTING]:
+                world.ready(worker)
+            for worker in world.by_phase(machine.DRAINING):
+                world.event(worker, machine.DRAINED)
+            world.settle()
+        assert world.answers[client]["ok"], world.answers
+        return count()
+
+    for worker in list(world.processes):
+        world.ready(worker)
+    before = set(world.processes)
+    assert reload(4) == [4, 3, 2]
+    assert not before & set(world.processes)
+    assert reload(4) == [4, 3, 2]
+    assert reload(2) == [2, 1, 2]
+    assert [place.instance for place in world.fleet.select(["all"])] == [0, 1, 0, 0, 1]
+    world.word(lambda client: world.fleet.scale(client, ["max"], "3", world.now))
+    (added,) = world.by_phase(machine.STARTING)
+    world.ready(added)
+    assert reload(4) == [3, 3, 2]  # somebody has said a number
+
+
+@pytest.mark.parametrize("to", ["2", "+1", "max"])
+def test_scale_of_an_app_that_is_alone(to: str) -> None:
+    """As in a file: its instances would share the address that is to tell when one of them is ready."""
+    world = World(app("web", ["true"], ready={"kind": "tcp", "host": "::1", "port": 1}))
+    (worker,) = world.processes
+    world.ready(worker)
+    client = world.word(lambda client: world.fleet.scale(client, ["web"], to, world.now))
+    assert world.answers[client]["error"].startswith("scale: of web there cannot be two: ")
+    assert world.fleet.groups["web"].count == 1
+    client = world.word(lambda client: world.fleet.scale(client, ["web"], "1", world.now))
+    assert world.answers[client] == {"ok": True}
+    assert list(world.processes) == [worker]
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999999}", "(" * 5000 + ")" * 5000])
+def test_selector_that_is_no_regular_expression(pattern: str) -> None:
+    """Nothing is called so, and nothing raises: re has three errors for it."""
+    world = World(web())
+    assert [place.id for place in world.fleet.select(["/^w.b$/"])] == [0, 1]
+    client = world.reload(f"/{pattern}/")
+    assert world.answers[client]["error"].startswith("reload: nothing here is called /")
 
 
 def test_start_keeps_the_order() -> None:
@@ -417,7 +491,7 @@ def alone(name: str = "api", **keys: Any) -> Json:  # noqa: ANN401
 
 
 def new_values(world: World, *apps: Json) -> str:
-    return world.word(lambda client: world.fleet.apply(client, parse(spec(*apps)).apps, None, world.now))
+    return world.word(lambda client: world.fleet.apply(client, parse(spec(*apps)).apps, world.now))
 
 
 def test_new_values_for_an_app_that_is_alone() -> None:
@@ -575,7 +649,7 @@ class AnyOrder(RuleBasedStateMachine):
             "up": lambda client: mind.scale(client, [select], "+1", now),
             "down": lambda client: mind.scale(client, [select], "-1", now),
             "apply": lambda client: mind.apply(
-                client, parse(spec(web(instances=3), app("new", ["true"]), alone(grace=3))).apps, None, now
+                client, parse(spec(web(instances=3), app("new", ["true"]), alone(grace=3))).apps, now
             ),
         }
         if word == "recycle":

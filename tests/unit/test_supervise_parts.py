@@ -63,6 +63,12 @@ def test_whole_spec() -> None:
         ({"ready": {"kind": "message", "text": "ready"}}, "ready is 'message', which needs a channel"),
         ({"ready": {"kind": "tcp", "host": "::1", "port": 1}, "instances": 2}, "its workers share an address"),
         ({"listen": [{"host": "", "port": 0}]}, "listen is"),
+        ({"health": {"kind": "log", "pattern": "x"}}, "health is"),
+        ({"health": {"kind": "command", "command": []}}, "health is"),
+        ({"health": {"kind": "command", "command": ["true"], "url": "x"}}, "health is"),
+        ({"health_every": 0}, "health_every is 0; write seconds, more than 0"),
+        ({"health_timeout": None}, "health_timeout is None"),
+        ({"health_failures": 0}, "health_failures is 0; write a whole number, 1 or more"),
         ({"listen": [{"port": 80}]}, "listen is"),
         (
             {"listen": [{"host": "", "port": 80}], "ready": {"kind": "descriptor", "number": 3}},
