@@ -136,20 +136,34 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 def _checked(path: Path, text: str, values: Mapping[str, Any], checks: Sequence[Check]) -> Mapping[str, Any]:
     for key, value in values.items():
-        where = f"{path}, line {_line(path, text, key)}"
-        wanted = KEYS.get(key)
-        if wanted is None:
-            raise SettingsError(f"{where}: there is no key {key!r}{nearest(key, KEYS)}")
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise SettingsError(f"{where}: {key} must be {_called(wanted)}, not {value!r}")
-        _check_within(where, key, value, checks)
+        check_value(f"{path}, line {_line(path, text, key)}", key, value, checks)
     for check, reason in values.get("skip", {}).items():
-        where = f"{path}, line {_line(path, text, check)}"
-        if check not in ids(checks):
-            raise SettingsError(f"{where}: there is no check {check!r}{nearest(check, ids(checks))}")
-        if not isinstance(reason, str) or not reason.strip():
-            raise SettingsError(f'{where}: say why {check} is left out: {check} = "because ..."')
+        check_reason(f"{path}, line {_line(path, text, check)}", check, reason, checks)
     return values
+
+
+def check_value(
+    where: str,
+    key: str,
+    value: Any,  # noqa: ANN401 - whatever was written
+    checks: Sequence[Check],
+    keys: Mapping[str, type | tuple[type, ...]] = KEYS,
+) -> None:
+    """Whether there is such a key, and its value is of its type. Raises SettingsError, which begins with `where`."""
+    wanted = keys.get(key)
+    if wanted is None:
+        raise SettingsError(f"{where}: there is no key {key!r}{nearest(key, keys)}")
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise SettingsError(f"{where}: {key} must be {_called(wanted)}, not {value!r}")
+    _check_within(where, key, value, checks)
+
+
+def check_reason(where: str, check: str, reason: object, checks: Sequence[Check]) -> None:
+    """Whether there is such a check, and a reason for leaving it out. Raises SettingsError."""
+    if check not in ids(checks):
+        raise SettingsError(f"{where}: there is no check {check!r}{nearest(check, ids(checks))}")
+    if not isinstance(reason, str) or not reason.strip():
+        raise SettingsError(f'{where}: say why {check} is left out: {check} = "because ..."')
 
 
 def _check_within(where: str, key: str, value: Any, checks: Sequence[Check]) -> None:  # noqa: ANN401 - of the key's type
