@@ -254,6 +254,10 @@ class Engine:
                 dead.add(session)
         return [word for session in sorted(dead) for word in self._remove(LABEL, session, keep=False)]
 
+    def remove_session(self, session: str) -> list[str]:
+        """Removes everything of another session, whose process is known to be gone; what was removed, in words."""
+        return self._remove(LABEL, session, keep=False)
+
     def _labelled(self) -> Iterable[Mapping[str, str]]:
         only = {"label": LABEL}
         for row in self.client.api.containers(all=True, filters=only):

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
+from pyinit.verify.catalogue import CHECKS
 from pyinit.verify.settings import (
     CHECK_LISTS,
     KEYS,
@@ -23,6 +24,7 @@ from pyinit.verify.settings import (
     check_value,
     chosen,
     ids,
+    load,
     nearest,
 )
 
@@ -106,8 +108,8 @@ def of_python(
     where: str, given: Mapping[str, Any], known: Mapping[str, object], checks: Sequence[Check] = ()
 ) -> SimpleNamespace:
     """Options as they are written in Python; `known` are their names. Raises SettingsError, which begins with `where`."""
-    options = SimpleNamespace(**dict.fromkeys([*JudgeOptions.__annotations__, "image", "after", "baseline"]))
-    options.pull = "missing"
+    names = [*JudgeOptions.__annotations__, *(key.replace("-", "_") for key in KEYS), "image", "after", "baseline"]
+    options = SimpleNamespace(**{**dict.fromkeys(names), "pull": "missing"})
     for name, value in given.items():
         if name not in known:
             raise SettingsError(f"{where}: there is no option {name!r}{nearest(name, known)}")
@@ -118,6 +120,27 @@ def of_python(
     for check, reason in (options.skip or {}).items():
         check_reason(where, check, reason, checks)
     return options
+
+
+def of_mark(
+    where: str, words: Sequence[object], given: Mapping[str, Any], folder: Path
+) -> tuple[SimpleNamespace, Settings]:
+    """Options of a test's mark, upon those of the file in `folder`; and what is left out, as settings. Raises SettingsError."""
+    options = of_python(where, given, JudgeOptions.__annotations__, CHECKS)
+    if [bool(words), options.compose is not None].count(True) != 1 or len(words) > 1 or not all(map(_is_name, words)):
+        raise SettingsError(f"{where}: which image? Write its name first; or compose= and service=")
+    if (options.compose is None) != (options.service is None):
+        raise SettingsError(f"{where}: compose= and service= belong together")
+    options.image = next(iter(words), None)
+    said = load(Path(options.config) if options.config else None, folder, CHECKS)
+    merge(options, said, CHECKS)
+    left_out = {**said.skip, **(options.skip or {})}
+    options.skip = None
+    return options, Settings(said.path, {"skip": left_out})
+
+
+def _is_name(word: object) -> bool:
+    return isinstance(word, str) and bool(word)
 
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401 - of the key's type
@@ -137,7 +160,7 @@ def _plain(key: str, value: Any) -> Any:  # noqa: ANN401 - of the key's type
 # --- what becomes of them ---
 
 
-def stage_of(engine: Engine, agent: Agent, compose: Compose, options: Options) -> Stage:
+def stage_of(engine: Engine, agent: Agent, compose: Compose | None, options: Options) -> Stage:
     """What acts need. Raises SettingsError, and EngineError when there is no such image."""
     from pyinit.verify.acts import Stage  # noqa: PLC0415 - an extra
     from pyinit.verify.ready import Readiness  # noqa: PLC0415
@@ -159,13 +182,14 @@ def stage_of(engine: Engine, agent: Agent, compose: Compose, options: Options) -
     return Stage(engine, agent, subject_of(engine, agent, compose, options), readiness, judging)
 
 
-def subject_of(engine: Engine, agent: Agent, compose: Compose, options: Options) -> Subject:
+def subject_of(engine: Engine, agent: Agent, compose: Compose | None, options: Options) -> Subject:
+    """What is run: an image, or a service of a compose file."""
     from pyinit.verify import composed  # noqa: PLC0415 - an extra
     from pyinit.verify.subject import ImageSubject, image_of  # noqa: PLC0415
 
     arguments = tuple(options.after or options.command or ()) or None
     run, words = run_options(options)
-    if options.compose is not None:
+    if options.compose is not None and compose is not None:
         if words or arguments:
             raise SettingsError(
                 f"{(*words, 'the command')[0]} is said in {options.compose}, where --compose is given: leave it out"

@@ -75,7 +75,7 @@ def test_words_that_no_shell_would_take(words: tuple[str, str], take: Callable[[
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:99999/", "http://[::1/", "http://127.0.0.1:x/", "ftp://x", "http:///x"]
 )
-def test_nourl_of(url: str) -> None:
+def test_no_url(url: str) -> None:
     """One line, and what to write."""
     with pytest.raises(SettingsError, match=r"--request .*: write http://127.0.0.1:PORT/PATH"):
         url_of(url)
