@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from pyinit.containers.compose import Compose
 from pyinit.containers.engine import BROKEN, explain
 from pyinit.verify import report, request, runner
 from pyinit.verify.catalogue import CHECKS
+from pyinit.verify.ends import ContainerError
 from pyinit.verify.settings import Settings
 from pyinit.verify.under_test import FAILURES, WIDTH
 
@@ -40,11 +41,12 @@ class Outcome:
 def judge(session: Session, options: request.Options, said: Settings, wanted: Collection[str]) -> dict[str, Outcome]:
     """Verifies an image; the outcomes of the wanted checks, by id. Where nothing can be judged, each says why."""
     try:
-        plan = request.plan_of(options, said, [check for check in CHECKS if check.id in wanted])
+        plan = request.plan_of(options, said, CHECKS)
+        plan = replace(plan, checks=[check for check in plan.checks if check.id in wanted])
         engine, agent = session.open()
         with Compose() as compose:
             came = runner.run(request.stage_of(engine, agent, compose, options), plan, lambda *_: None)
-    except (*FAILURES, runner.ImpossibleRunError) as error:
+    except (*FAILURES, ContainerError, runner.ImpossibleRunError) as error:
         return {name: Outcome("fail", str(error), str(error)) for name in wanted}
     except BROKEN as error:
         words = f"the engine failed in the middle of it: {explain(error)}"

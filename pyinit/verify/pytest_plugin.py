@@ -166,6 +166,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(MARK, [check.id for check in checks_of(options, CHECKS)], indirect=True)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The fixture is the test's also where it takes no such argument."""
+    if not isinstance(item, pytest.Function) or MARK in item.fixturenames:
+        return
+    if MARK in getattr(getattr(item, "callspec", None), "params", ()):
+        item.fixturenames.append(MARK)
+
+
 @pytest.fixture
 def conformance(
     request: pytest.FixtureRequest, pyinit_session: Session, tmp_path_factory: pytest.TempPathFactory

@@ -539,7 +539,7 @@ def test_nothing_stays(
 def test_without_an_engine(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who uses it fails, in one sentence; all others pass."""
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    result = inner("def test_it(container):\n    container(BASE)\n\ndef test_other():\n    pass\n", "-W", "ignore")
+    result = inner("def test_it(container):\n    container(BASE)\n\ndef test_other():\n    pass\n")
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["E *ContainerError: no container engine answers at unix:///nowhere/docker.sock (*"])
 
