@@ -23,7 +23,9 @@ AGAIN = 0.5
 
 
 class Guard:
-    """Guards a session of this process. A context manager: at its end nothing is left to be removed, and the guard goes."""
+    """Guards a session of this process. A context manager, around the session: at its end nothing is left, and the guard goes; but where
+    the end was interrupted, by Ctrl-C or a SystemExit, it takes over.
+    """
 
     def __init__(self, session: str) -> None:
         # -P: modules in the current folder have no business here
@@ -41,9 +43,13 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        with self._process:
-            pass
+        whole = kind is None or issubclass(kind, Exception)
+        if whole:
+            self._process.kill()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if whole:
+            self._process.wait()
 
 
 def main(session: str) -> None:

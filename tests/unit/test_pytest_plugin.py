@@ -1,7 +1,9 @@
 """The pytest plugin without pytest and without containers: what it loads, what it makes of options, how its values read."""
 
+import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pyinit.containers.guard import Guard
 from pyinit.verify import request
 from pyinit.verify.catalogue import CHECKS
 from pyinit.verify.conformance import Outcome, shared
@@ -198,3 +201,20 @@ def test_one_that_dies_leaves_it_to_the_next(tmp_path: Path) -> None:
         waiting.join(30)
         assert not waiting.is_alive()
     assert shared(tmp_path / "file", dict) == {"SG-01": Outcome("pass", "mine")}
+
+
+# --- the guard ---
+
+
+def test_a_guard_goes_with_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a whole end it is ended, for nothing is left; in the middle of one that is interrupted it begins, at once."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    with Guard("nothing") as guard:
+        pass
+    assert guard._process.returncode == -signal.SIGKILL
+    with contextlib.suppress(OSError), Guard("nothing") as guard:
+        raise OSError
+    assert guard._process.returncode == -signal.SIGKILL
+    with contextlib.suppress(KeyboardInterrupt), Guard("nothing") as guard:
+        raise KeyboardInterrupt
+    assert guard._process.wait(60) == 1  # there is no engine in which it could remove anything
