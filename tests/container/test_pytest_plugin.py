@@ -26,9 +26,19 @@ from support.waiting import until
 
 PAGE = files("pyinit.verify").joinpath("pytest.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+pytestmark = pytest.mark.engines("native")
+
 TAG = "pyinit-test-shop:ci"
 
-WORKER = f"#!/usr/bin/env python3\nimport signal\nsignal.signal(10, lambda *_: 0)\nsignal.signal(2, lambda *_: exit(0))\n{GOOD}\n"
+WORKER = f"""\
+#!/usr/bin/env python3
+import signal
+signal.signal(signal.SIGUSR1, lambda *_: 0)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+{GOOD.replace("'ready'", "'listening'").replace("signal(15", "signal(signal.SIGQUIT")}
+"""
+"""Drains on QUIT and INT."""
 
 
 def python(code: str) -> list[str]:
@@ -86,14 +96,15 @@ Inner = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture(scope="module")
-def shop(client: docker.DockerClient, base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image like the page's: a worker that drains, and a STOPSIGNAL of its own."""
+def shop(client: docker.DockerClient, image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image like the page's: a worker that drains behind an init, and a STOPSIGNAL of its own."""
     folder = tmp_path_factory.mktemp("shop")
     worker = folder / "worker"
-    worker.write_text(WORKER.replace("'ready'", "'listening'").replace("signal(15", "signal(3"))
+    worker.write_text(WORKER)
     worker.chmod(0o755)
     (folder / "Dockerfile").write_text(
-        f'FROM {base}\nCOPY worker /usr/local/bin/worker\nSTOPSIGNAL SIGQUIT\nCMD ["worker"]\n'
+        f"FROM {image}\nCOPY worker /usr/local/bin/worker\nSTOPSIGNAL SIGQUIT\n"
+        'ENTRYPOINT ["pyinit", "--stop-signals", "QUIT", "--"]\nCMD ["worker"]\n'
     )
     client.images.build(path=str(folder), tag=TAG, network_mode="none", rm=True, forcerm=True)
     yield TAG
@@ -102,7 +113,7 @@ def shop(client: docker.DockerClient, base: str, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def inner(pytester: pytest.Pytester, base: str, monkeypatch: pytest.MonkeyPatch) -> Inner:
-    """Runs pytest in a folder of its own, with one file of tests in which BASE and PROGRAMS are known. Warnings are errors."""
+    """Runs pytest in a folder of its own, with one file of tests which knows BASE and PROGRAMS. Warnings are errors."""
     monkeypatch.setenv("PATH", environment()["PATH"])
     monkeypatch.setenv("NO_COLOR", "1")
     pytester.makefile(".ini", pytest=SETTINGS)
@@ -211,38 +222,41 @@ def test_failures_read_as_sentences(program: str, code: str, lines: list[str], i
     result.stdout.fnmatch_lines(["*log of *", "ready"])
 
 
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        ("container('pyinit-no-such-image:1', pull='never')", "*there is no image 'pyinit-no-such-image:1' in *"),
-        ("container(BASE, ['no-such-program'])", "*the container does not start: *no-such-program*"),
-        (
-            "container(BASE, ['sh', '-c', 'echo no database; exit 3'])",
-            "*it ended by itself with status 3; its last words: no database",
-        ),
-        (
-            "container(BASE, GOOD, ready_log='never', ready_timeout=1)",
-            "*not ready within 1 s (--ready-log); its last words: ready",
-        ),
-        ("container(BASE, GOOD, volumes=[])", "*there is no option 'volumes'; write 'volume'[?]"),
-        ("c = container(BASE, GOOD, ready_log='ready'); c.stop(); c.stop()", "*was stopped already: its end is <*>"),
-        (
-            "c = container(BASE, GOOD, ready_log='ready'); c.kill('KILL'); c.wait(); c.stop()",
-            "*ended by itself with status 137*: use wait()",
-        ),
-        (
-            "container(BASE, GOOD, ready_log='ready').stop(signal='TREM')",
-            "*there is no signal 'TREM': write TERM, SIGTERM or 15",
-        ),
-        ("container(BASE, GOOD, ready_log='ready').wait(timeout=0.5)", "*still runs after 0.5 s"),
-    ],
+IMPOSSIBLE = (
+    ("container('pyinit-no-such-image:1', pull='never')", "*there is no image 'pyinit-no-such-image:1' in *"),
+    ("container(BASE, ['no-such-program'])", "*the container does not start: *no-such-program*"),
+    (
+        "container(BASE, ['sh', '-c', 'echo no database; exit 3'])",
+        "*it ended by itself with status 3; its last words: no database",
+    ),
+    (
+        "container(BASE, GOOD, ready_log='never', ready_timeout=1)",
+        "*not ready within 1 s (--ready-log); its last words: ready",
+    ),
+    ("container(BASE, GOOD, volumes=[])", "*there is no option 'volumes'; write 'volume'[?]"),
+    ("c = container(BASE, GOOD, ready_log='ready'); c.stop(); c.stop()", "*was stopped already: its end is <*>"),
+    (
+        "c = container(BASE, GOOD, ready_log='ready'); c.kill('KILL'); c.wait(); c.stop()",
+        "*ended by itself with status 137*: use wait()",
+    ),
+    (
+        "container(BASE, GOOD, ready_log='ready').stop(signal='TREM')",
+        "*there is no signal 'TREM': write TERM, SIGTERM or 15",
+    ),
+    ("container(BASE, GOOD, ready_log='ready').wait(timeout=0.5)", "*still runs after 0.5 s"),
 )
-def test_what_cannot_be_done(code: str, words: str, inner: Inner) -> None:
+"""What cannot be done, and how that reads."""
+
+
+def test_what_cannot_be_done(inner: Inner) -> None:
     """One sentence, at the line of the test; nothing of ours is in the traceback."""
-    result = inner(f"def test_it(container):\n    {code}\n")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"E *ContainerError: {words}"])
-    result.stdout.fnmatch_lines(["test_it.py:3: ContainerError"])
+    code = "".join(f"def test_{number}(container):\n    {code}\n\n" for number, (code, _) in enumerate(IMPOSSIBLE))
+    result = inner(code)
+    result.assert_outcomes(failed=len(IMPOSSIBLE))
+    for number, (_, words) in enumerate(IMPOSSIBLE):
+        result.stdout.fnmatch_lines(
+            [f"* test_{number} *", f"E *ContainerError: {words}", "test_it.py:*: ContainerError"]
+        )
     result.stdout.no_fnmatch_line("*pyinit/verify/*")
 
 
@@ -278,7 +292,7 @@ def test_a_container(inner: Inner, shop: str) -> None:
 
         def test_the_image_s_own_signal(container):
             assert container({shop!r}, ready_log="listening").stop().exit_code == 0
-            assert container({shop!r}, ready_log="listening").stop(signal="TERM", timeout=1).killed.names == ["python3"]
+            assert container({shop!r}, ready_log="listening").stop(signal="TERM", timeout=1).killed.names == ["pyinit", "python3"]
             assert container({shop!r}, ready_log="listening").stop(signal=2).exit_code == 0
 
         def test_several(container):
