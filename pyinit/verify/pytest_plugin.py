@@ -50,17 +50,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_judged] = {}
 
 
+def _missing() -> str:
+    """What is not installed, and how to; empty: all is there."""
+    missing = [name for name in NEEDS if find_spec(name) is None]
+    return f"container and {MARK} need {' and '.join(missing)}: pip install 'pyinit-pid1[verify]'" if missing else ""
+
+
 # --- containers ---
 
 
 @pytest.fixture(scope="session")
 def pyinit_session(pytestconfig: pytest.Config) -> Iterator[Session]:
     """What all containers of this process share. Nothing is made before a test wants it."""
-    missing = [name for name in NEEDS if find_spec(name) is None]
-    if missing:
-        pytest.fail(
-            f"container and {MARK} need {' and '.join(missing)}: pip install 'pyinit-pid1[verify]'", pytrace=False
-        )
+    if missing := _missing():
+        pytest.fail(missing, pytrace=False)
     from pyinit.verify.under_test import Session  # noqa: PLC0415 - an extra, and heavy
 
     session = Session(pytestconfig.getini("pyinit_observer_image") or None)
@@ -155,7 +158,7 @@ def _wanted(item: Any) -> tuple[Any, Settings]:  # noqa: ANN401 - a function, or
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each check."""
-    if metafunc.definition.get_closest_marker(MARK) is None:
+    if metafunc.definition.get_closest_marker(MARK) is None or _missing():
         return
     from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415 - only for a mark
     from pyinit.verify.request import checks_of  # noqa: PLC0415
@@ -191,9 +194,8 @@ def conformance(
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A mark that does nothing would be a test that cannot fail."""
     if item.get_closest_marker(MARK) is not None and MARK not in getattr(item, "fixturenames", ()):
-        pytest.fail(
-            f"@{MARK} is for functions, and methods of plain classes: this is another kind of test", pytrace=False
-        )
+        other = f"@{MARK} is for functions, and methods of plain classes: this is another kind of test"
+        pytest.fail(_missing() or other, pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -393,12 +393,12 @@ def test_each_check_is_a_test(inner: Inner, pytester: pytest.Pytester) -> None:
             "test_it.py::test_shop?GR-02? PASSED*",
             "test_it.py::test_shop?GR-06? SKIPPED*",
             "test_it.py::test_shop?EX-06? SKIPPED*",
-            "then SG-01 pass",
-            "*pass*",
+            "*Captured pass call*",
             "SG-01 PID 1 ends on the stop signal: PID 1 ended * after SIGTERM, with status 0",
-            "then GR-02 note",
-            "*note*",
+            "then SG-01 pass",
+            "*Captured note call*",
             "GR-02 what docker stop -t 0 does: docker stop -t 0 took * s*",
+            "then GR-02 note",
             "SKIPPED ?1? test_it.py:*: GR-06 a request under way is finished: no --request URL was given",
             "SKIPPED ?1? test_it.py:*: EX-06 a clean stop has exit status 0: left out: our own reason",
         ]
@@ -559,22 +559,9 @@ def test_without_an_engine(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_without_the_extra(pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the package and pytest alone, as links to what is installed: the same, and it says what to install."""
-    installed = Path(sysconfig.get_path("purelib"))
-    wanted = (
-        "pyinit",
-        "pyinit_pid1-*",
-        "pytest",
-        "_pytest",
-        "pluggy",
-        "iniconfig",
-        "packaging",
-        "pygments",
-        "pytest-*",
-        "pygments-*",
-    )
-    for pattern in wanted:
-        for found in installed.glob(pattern):
+    """With what is installed, as links, but for two packages: the same, and it says what to install."""
+    for found in Path(sysconfig.get_path("purelib")).iterdir():
+        if not re.fullmatch(r"(docker|rich)(-.*)?", found.name):
             (tmp_path / found.name).symlink_to(found)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     pytester.makepyfile(
