@@ -247,7 +247,7 @@ def wait_until_ready(log: Callable[[], str], runs: Callable[[], bool]) -> None:
 def show(observer: Observer, title: str, stopped: float, outside: str, files: dict[str, str]) -> timeline.Timeline:
     """The timeline of a run, with what it lost."""
     account = replace(observer.account(), deadline=stopped + STOP_AFTER)
-    return timeline.of(account, title, stopped=stopped, outside=outside, notes=(losses(files),))
+    return timeline.of(account, title, stopped=stopped, outside=outside, notes=(losses(files),), grace=STOP_AFTER)
 
 
 def losses(files: dict[str, str]) -> str:

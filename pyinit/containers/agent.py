@@ -51,11 +51,7 @@ class Agent:
         return {
             "refusals": {"trace": _refusal(tracefs.Tracing), "cn_proc": _refusal(connector.Connector)},
             "initial_namespace": procfs.namespace(os.getpid()) == procfs.INITIAL_NAMESPACE,
-            "statuses": procfs.tells_status(),
             "kernel": os.uname().release,
-            "machine": os.uname().machine,
-            "python": sys.version.split()[0],
-            "uid": os.getuid(),
         }
 
     def watch(self, pid: int, source: str | None = None) -> dict[str, Any]:
@@ -64,12 +60,7 @@ class Agent:
         observer.__enter__()
         number = next(self._numbers)
         self._watches[number] = observer, pid
-        return {
-            "watch": number,
-            "namespace": procfs.namespace(pid),
-            "born": procfs.stat(pid).born,
-            "now": time.monotonic(),
-        }
+        return {"watch": number, "namespace": procfs.namespace(pid)}
 
     def look(self, watch: int) -> list[dict[str, Any]]:
         """Everybody who is there now; see `Seen`. They are in the account from now on."""
@@ -180,7 +171,6 @@ def _look(pid: int, depth: int) -> dict[str, Any] | None:
             "command": show(procfs.command(pid)),
             "program": program,
             "state": state.state,
-            "uid": state.uid,
             "blocked": state.blocked,
             "ignored": state.ignored,
             "caught": state.caught,

@@ -240,6 +240,24 @@ class Engine:
             raise EngineError(f"no container can be made from {image}: {explain(error)}") from None
         return Container(self, raw, bundle)
 
+    def held(
+        self,
+        image: str,
+        command: list[str],
+        bundle: Bundle | None = None,
+        *,
+        hears: bool = False,
+        **options: Any,  # noqa: ANN401 - docker-py's options
+    ) -> Container:
+        """One whose stdin is a connection of ours, which ends with us, however that comes: see `Connection`. Raises EngineError."""
+        made = self.create(image, command, bundle, stdin_open=True, detach=False, **options)
+        try:
+            made.connection = Connection(made, hears=hears)
+        except EngineError:
+            remove(self.client.api, made.id)
+            raise
+        return made
+
     def bundle(self) -> Bundle:
         """A new one, empty."""
         return Bundle(self, f"pyinit-{self.session}-{next(self._bundles)}")
@@ -363,7 +381,7 @@ class Bundle:
             return name  # as in docker run, one that is not there is made
         except BROKEN as error:
             raise EngineError(f"the volume {volume!r} cannot be copied: {explain(error)}") from None
-        helper = self.engine.create(
+        helper = self.engine.held(
             image,
             ["copy", "", "/from", "/to"],
             self,
@@ -372,8 +390,11 @@ class Bundle:
             network_mode="none",
             volumes=[f"{volume}:/from:ro", f"{name}:/to"],
         )
-        helper.start()
-        status = helper.wait(COPIED_WITHIN)
+        try:
+            helper.start()
+            status = helper.wait(COPIED_WITHIN)
+        finally:
+            helper.let_go()
         if status != 0:
             words = helper.logs().strip().splitlines()[-1:] or [f"no end within {COPIED_WITHIN:g} s"]
             raise EngineError(f"the volume {volume!r} cannot be copied: {words[0]}")
@@ -396,6 +417,7 @@ class Container:
         self.raw = raw
         self.bundle = bundle
         self.id = str(raw.id)
+        self.connection: Connection | None = None
 
     def start(self) -> None:
         """Raises EngineError when it cannot: a program that is not there, a port that is taken."""
@@ -495,13 +517,54 @@ class Container:
             return 125, f"no end within {timeout:g} s"
         return int(status), done[0].decode("utf-8", "backslashreplace")
 
+    def let_go(self) -> None:
+        """Ends the connection to its stdin, where there is one."""
+        if self.connection is not None:
+            self.connection.close()
+
     def remove(self) -> None:
         """Removes it, whatever its state, its anonymous volumes, and its bundle."""
+        self.let_go()
         if not self.engine._keep:  # noqa: SLF001 - two halves of one thing
             with suppress(*BROKEN):
                 remove(self.engine.client.api, self.id)
         if self.bundle is not None:
             self.bundle.remove()
+
+
+class Connection:
+    """Our end of the stdin of a container that has not been started yet, and with `hears` of what it writes.
+
+    When it is closed, and when this process is gone, the other end reads an end of file.
+    """
+
+    def __init__(self, container: Container, *, hears: bool) -> None:
+        """Raises EngineError."""
+        heard = {"stdout": 1, "stderr": 1} if hears else {}
+        try:
+            # the socket closes with the object around it
+            self._around = container.engine.client.api.attach_socket(
+                container.id, params={"stdin": 1, "stream": 1, **heard}
+            )
+        except BROKEN as error:
+            raise EngineError(f"cannot attach to a container of ours: {explain(error)}") from None
+        self.socket: socket.socket = getattr(self._around, "_sock", self._around)
+        self.socket.settimeout(None)
+
+    def send(self, data: bytes) -> None:
+        """What its stdin is to bring. Raises EngineError."""
+        try:
+            self.socket.sendall(data)
+        except OSError as error:
+            raise EngineError(f"nothing can be sent to the container's stdin any more: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Ends it. May be called twice."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # a thread may be reading from it: close alone would wait for that
+        with suppress(OSError):
+            self._around.close()
+            self.socket.close()  # the one does not close the other
 
 
 def explain(error: BaseException) -> str:

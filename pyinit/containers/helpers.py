@@ -3,13 +3,17 @@
 Putting a process into somebody's PID namespace is dangerous: with runtimes that have a kernel of their own, a helper that asked for the
 target's namespace was found in the host's. So each first proves where it is (`prove`) and does nothing at all elsewhere.
 
-Each prints one JSON object: what it did. Exit status 0 when it did; 3 when it is not where it should be.
+Each prints one JSON object: what it did. Exit status 0 when it did; 3 when it is not where it should be. One that is put beside a target
+stays after that, so that the observer can show that it sees it (`acts.must_see`), until its connection to the tool ends: with that each
+of them ends, however the tool itself has ended.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -22,19 +26,35 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pyinit.containers import probe, procfs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ELSEWHERE = 3
+UNHELD = 4
+"""Exit status of one whose connection had ended before it could begin."""
 
 
 def main(words: Sequence[str]) -> None:
     """`WORD NAMESPACE [ARGUMENT...]`, or `probe WORD [ARGUMENT...]`: the program under an init that is judged."""
     if words[0] == "probe":
         probe.main(words[1:])
+    end_with_stdin()
     word, namespace, *rest = words
-    if word not in ("request", "copy"):  # the one shares the target's network alone, the other nothing
-        prove(int(namespace))
-    print(json.dumps(HELPERS[word](*rest)), flush=True)
+    if word in ("request", "copy"):  # the one shares the target's network alone, the other nothing
+        print(json.dumps(HELPERS[word](*rest)), flush=True)
+        return
+    prove(int(namespace))
+    print(json.dumps({**HELPERS[word](*rest), "pid": os.getpid()}), flush=True)
+    while True:
+        signal.pause()
+
+
+def end_with_stdin() -> None:
+    """From here on the kernel kills this process when the other end of its stdin is closed, be it stopped or at work."""
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([0], [], [], 0)[0]:  # nobody ever writes to it: it was closed before
+        sys.exit(UNHELD)
 
 
 def prove(namespace: int) -> None:
@@ -84,7 +104,7 @@ def inside(number: str) -> dict[str, object]:
 
 def loiter() -> dict[str, object]:
     """Stays, stopped, as an exec session that hangs: until it is killed."""
-    print(json.dumps({"here": os.getpid()}), flush=True)
+    print(json.dumps({"pid": os.getpid()}), flush=True)
     os.kill(os.getpid(), signal.SIGSTOP)
     return {}
 
@@ -177,7 +197,7 @@ def _copy(old: Path, new: Path, known: dict[tuple[int, int], Path]) -> None:
     os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
 
 
-HELPERS: dict[str, Callable[..., object]] = {
+HELPERS: dict[str, Callable[..., Mapping[str, object]]] = {
     "orphans": orphans,
     "inside": inside,
     "loiter": loiter,

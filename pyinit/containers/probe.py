@@ -121,6 +121,14 @@ def die(number: str) -> int:
     return NOT_ENDED
 
 
+def hog(megabytes: str) -> int:
+    """Takes memory until it is killed for it, but no more than so much. The kernel is told to take it before anybody else."""
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    held = [b"\1" * (1 << 20) for _ in range(int(megabytes))]
+    say("unlimited", number=len(held))
+    return NOT_ENDED
+
+
 def stray(code: str) -> int:
     """One orphan ends with 77 before it, one that has lost it ends with 78 afterwards."""
     ours, theirs = os.pipe()
@@ -287,6 +295,56 @@ def pipeline() -> None:
     say("piped", status=os.waitstatus_to_exitcode(status), seconds=time.monotonic() - began)
 
 
+def terminal() -> None:
+    """What a shell would find out about its terminal; then the first line that is typed, and each signal until SIGTERM."""
+    _block()
+    say("ready", pid=os.getpid(), tty=os.isatty(0), **_job_control())
+    try:
+        say("read", text=os.read(0, 100).decode("ascii", "backslashreplace"))
+    except OSError as error:  # EIO: who is in the background may not read
+        say("read", text="", error=error.strerror)
+    _until_term()
+
+
+def _job_control() -> dict[str, Any]:
+    """Whether it is in the foreground, and if so, whether a child of it can have the terminal for a while."""
+    try:
+        if os.tcgetpgrp(0) != os.getpgrp():
+            return {"foreground": False}
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(theirs)
+            os.read(ours, 1)
+            os._exit(os.tcgetpgrp(0) != os.getpgrp())
+        os.setpgid(child, child)
+        os.tcsetpgrp(0, child)
+        os.close(theirs)
+        _, status = os.waitpid(child, 0)
+        os.tcsetpgrp(0, os.getpgrp())
+    except OSError as error:
+        return {"error": error.strerror}
+    return {"foreground": True, "jobs": status == 0}
+
+
+def other(child: str, own: str, *words: str) -> NoReturn:
+    """Becomes that program, as a user with the one number; it has a child by then that runs as the one with the other."""
+
+    def body() -> None:
+        _become(int(child))
+        _saves("other", 0.0)()
+
+    _child("other", body)
+    _become(int(own))
+    os.execvp(words[0], words)  # noqa: S606 - the point of it
+
+
+def _become(user: int) -> None:
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+
+
 def closed(*words: str) -> NoReturn:
     """Becomes that program, with its stdin closed."""
     os.close(0)
@@ -308,4 +366,7 @@ PROBES: dict[str, Callable[..., int | None]] = {
     "crowd": crowd,
     "pipeline": pipeline,
     "closed": closed,
+    "hog": hog,
+    "terminal": terminal,
+    "other": other,
 }

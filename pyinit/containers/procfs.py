@@ -93,7 +93,6 @@ class Status(NamedTuple):
     """From /proc/PID/status. `numbers` as `numbers()` says; masks of signals as there, signal 1 in bit 0."""
 
     state: str
-    uid: int
     numbers: tuple[int, ...]
     blocked: int
     ignored: int
@@ -101,11 +100,10 @@ class Status(NamedTuple):
 
 
 def status(pid: int) -> Status:
-    """State (a letter, as in proc(5)), effective UID, PIDs, and what it does about signals."""
+    """State (a letter, as in proc(5)), PIDs, and what it does about signals."""
     fields = dict(line.partition(":")[::2] for line in _read(f"/proc/{pid}/status").splitlines())
     return Status(
         fields["State"].split()[0],
-        int(fields["Uid"].split()[1]),
         tuple(int(word) for word in fields.get("NSpid", str(pid)).split()),
         *(int(fields.get(name, "0"), 16) for name in ("SigBlk", "SigIgn", "SigCgt")),
     )

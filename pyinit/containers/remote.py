@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import struct
 import threading
 from concurrent.futures import Future
@@ -69,7 +68,6 @@ class Seen:
     program: str
     """The name of its executable; empty where it could not be read."""
     state: str
-    uid: int
     blocked: int
     ignored: int
     caught: int
@@ -157,14 +155,13 @@ class Agent:
     def _start(self, options: dict[str, Any]) -> None:
         self._gone = ""
         network = "host" if "NET_ADMIN" in options.get("cap_add", ()) else "none"
-        made = self._engine.create(
+        made = self._engine.held(
             self.image,
             [],
+            hears=True,
             entrypoint=self.command,
             pid_mode="host",
             network_mode=network,
-            stdin_open=True,
-            detach=False,  # so that its stdin ends with our connection
             user="0:0",
             read_only=False,
             log_config={"Type": "none"} if not self._engine.is_podman else None,
@@ -173,14 +170,8 @@ class Agent:
         self._container = made
         hello: Future[Any] = Future()
         self._waiting[0] = hello
-        api = self._engine.client.api
-        try:
-            attached = api.attach_socket(made.id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-        except BROKEN as error:
-            raise EngineError(f"cannot attach to the observer: {explain(error)}") from None
-        self._socket = getattr(attached, "_sock", attached)
-        self._attached = attached  # closes with it
-        self._socket.settimeout(None)
+        assert made.connection is not None  # noqa: S101 - it is held
+        self._socket = made.connection.socket
         threading.Thread(target=self._read, name="observer's answers", daemon=True).start()
         made.start()
         try:
@@ -189,12 +180,8 @@ class Agent:
             raise LostError(f"the observer did not say hello within {START_WITHIN:g} s") from None
 
     def _stop(self) -> None:
-        with suppress(OSError, AttributeError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # a thread is reading from it: close alone would wait for that
-        with suppress(OSError, AttributeError):
-            self._attached.close()
-            self._socket.close()  # the one does not close the other
         if self._container is not None:
+            self._container.let_go()
             with suppress(EngineError, *BROKEN):
                 self._container.wait(5)
             self._container.remove()
@@ -279,7 +266,6 @@ class Watch:
         self.agent = agent
         self.pid = pid
         self.namespace = int(answer["namespace"])
-        self.born = float(answer["born"])
         self._number = int(answer["watch"])
 
     def __enter__(self) -> Self:

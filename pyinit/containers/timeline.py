@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
 from pyinit.init import signals
 
-_STEPS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+_STEPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+_DRAINS = 0.1
+"""Seconds from which on PID 1 waits before it sends a signal on; what is shorter is how long the sending takes."""
+_SEES_NO_SIGNALS = ("cn_proc", "pidfd")
 _QUIET = (signals.CHLD, signals.CONT)
 """No requests: what a parent hears of its children, and what wakes a stopped process so that it can hear."""
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.text import Text
 
@@ -46,6 +49,12 @@ class Asked:
         """`T` for a SIGTERM, `t` for one that was ignored."""
         letter = signals.name_of(self.number).removeprefix("SIG")[0]
         return letter if self.heard else letter.lower()
+
+    @property
+    def words(self) -> str:
+        """`SIGTERM from PID 1 at 1 ms, ignored`."""
+        ignored = "" if self.heard else ", ignored"
+        return f"{signals.name_of(self.number)} from {self.sender} at {duration(self.time)}{ignored}"
 
 
 @dataclass(frozen=True)
@@ -83,12 +92,33 @@ class Bar:
         return Tone.FAIR
 
 
+class Step(Enum):
+    """What happens at a moment that is marked; the value is what the JSON report has."""
+
+    STOP = "stop"
+    """The stop signal, or the wish to stop, arrives."""
+    FORWARD = "forward"
+    """PID 1 sends it on: what came before was its drain."""
+    KILL = "kill"
+    """The first SIGKILL."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """A moment of the stop."""
 
     time: float
     words: str
+    step: Step
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the stop: `drain` until PID 1 sends the signal on, `grace` until the first SIGKILL or the end, then `kill`."""
+
+    name: str
+    began: float
+    ended: float
 
 
 @dataclass(frozen=True)
@@ -103,21 +133,42 @@ class Timeline:
     """From the stop signal to the last end."""
     status: int | None
     """PID 1's wait status."""
-    outside: str
-    """Who "outside" is: `the engine`."""
     source: str
     blind: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """What the caller knows besides: what was lost, say."""
+    grace: float | None = None
+    """Seconds that whoever stands outside gave; None: not known."""
 
     @property
     def killed(self) -> tuple[Bar, ...]:
         """Those who had no say in their end."""
         return tuple(bar for bar in self.bars if bar.how.is_kill)
 
+    def told(self, bar: Bar) -> float | None:
+        """From when on a process is shown as told: since it heard a signal. Where the source sees none, nobody is shown as not told."""
+        return bar.began if bar.heard is None and self.source in _SEES_NO_SIGNALS else bar.heard
+
+    def telling(self, most: int) -> tuple[Bar, ...]:
+        """At most so many of its bars, in their order: PID 1, then who was killed or failed, go before the others."""
+        rank = {Tone.KILLED: 0, Tone.FAILED: 1, Tone.UNKNOWN: 2, Tone.FAIR: 3}
+        chosen = sorted(self.bars, key=lambda bar: (bar.inside != 1, rank[bar.tone]))[:most]
+        return tuple(sorted(chosen, key=self.bars.index)) if len(chosen) < len(self.bars) else self.bars
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Its parts, in the order of time; those without any length are left out."""
+        at = {mark.step: mark.time for mark in self.marks}
+        end = max(self.seconds, *at.values()) if at else self.seconds
+        forward, kill = at.get(Step.FORWARD, 0.0), at.get(Step.KILL, end)
+        forward = forward if forward >= _DRAINS else 0.0
+        bounds = ("drain", 0.0, min(forward, kill)), ("grace", min(forward, kill), kill), ("kill", kill, end)
+        return tuple(Phase(*one) for one in bounds if one[2] > one[1])
+
     def verdict(self) -> tuple[str, str]:
         """Two sentences: how long it took and with what status; who was killed, and by whom."""
-        first = f"stopped after {self.seconds:.1f} s, {_status_in_words(self.status)}"
+        took = f"{self.seconds:.1f} s" if self.seconds >= 0.1 else duration(self.seconds)
+        first = f"stopped after {took}, {_status_in_words(self.status)}"
         unknown = [bar for bar in self.bars if bar.how is How.UNKNOWN]
         if not self.killed and unknown:
             return (
@@ -142,7 +193,10 @@ class Timeline:
             "source": self.source,
             "blind": list(self.blind),
             "notes": list(self.notes),
-            "marks": [{"time": round(mark.time, 6), "words": mark.words} for mark in self.marks],
+            "grace": self.grace,
+            "marks": [
+                {"time": round(mark.time, 6), "words": mark.words, "step": mark.step.value} for mark in self.marks
+            ],
             "processes": [
                 {
                     "name": bar.name,
@@ -166,6 +220,35 @@ class Timeline:
             ],
         }
 
+    @classmethod
+    def of_json(cls, found: Mapping[str, Any]) -> Timeline:
+        """The timeline that `as_json` wrote."""
+        return cls(
+            found["title"],
+            tuple(_bar_of_json(one) for one in found["processes"]),
+            tuple(Mark(one["time"], one["words"], Step(one["step"])) for one in found["marks"]),
+            found["seconds"],
+            found["status"],
+            found["source"],
+            tuple(found["blind"]),
+            tuple(found["notes"]),
+            found["grace"],
+        )
+
+
+def _bar_of_json(found: Mapping[str, Any]) -> Bar:
+    return Bar(
+        **{key: value for key, value in found.items() if key not in ("how", "asked")},
+        how=How[found["how"].upper()],
+        asked=tuple(
+            Asked(one["time"], _number_of(one["signal"]), one["heard"], one["sender"]) for one in found["asked"]
+        ),
+    )
+
+
+def _number_of(name: str) -> int:
+    return signals.number_of(name) or int(name.removeprefix("signal "))  # the C library's own two have no name
+
 
 def of(
     account: Account,
@@ -175,11 +258,12 @@ def of(
     stopped: float | None = None,
     outside: str = "outside",
     notes: tuple[str, ...] = (),
+    grace: float | None = None,
 ) -> Timeline:
     """The stop in an account: it begins when `stop_signal` reached PID 1 from outside, last time before its end.
 
     `stopped` (seconds of CLOCK_MONOTONIC) is the beginning where the account's source saw no signals. `outside` is what to call
-    whoever stands outside the container. Raises ValueError when neither says when the stop began.
+    whoever stands outside the container, `grace` the seconds that it gives. Raises ValueError when neither says when the stop began.
     """
     init = account.init
     arrivals = [one.time for one in init.signals if one.number == stop_signal and one.sender is Sender.OUTSIDE]
@@ -201,10 +285,10 @@ def of(
         tuple(_marks(account, origin, stop_signal, arrived=bool(arrivals), outside=outside)),
         max((bar.ended for bar in bars if bar.ended is not None), default=0.0),
         init.status,
-        outside,
         account.source,
         account.blind,
         notes,
+        grace,
     )
 
 
@@ -260,27 +344,34 @@ def _marks(account: Account, origin: float, stop_signal: int, *, arrived: bool, 
         key=lambda pair: pair[0].time,
     )
     if not arrived:
-        yield Mark(0.0, f"{outside} asks PID 1 to stop")
+        yield Mark(0.0, f"{outside} asks PID 1 to stop", Step.STOP)
     elif any(one.time == origin and one.fate is Fate.IGNORED for one, process in everything if process.is_init):
-        yield Mark(0.0, f"{name} reaches PID 1, which has no handler: the kernel drops it")
+        yield Mark(0.0, f"{name} reaches PID 1, which has no handler: the kernel drops it", Step.STOP)
     else:
-        yield Mark(0.0, f"{name} reaches PID 1")
+        yield Mark(0.0, f"{name} reaches PID 1", Step.STOP)
     forwarded = next(
         (one for one, _ in everything if one.sender is Sender.INIT and one.number not in (*_QUIET, signals.KILL)), None
     )
     if forwarded is not None:
-        yield Mark(forwarded.time - origin, f"PID 1 sends {signals.name_of(forwarded.number)} on")
+        yield Mark(forwarded.time - origin, f"PID 1 sends {signals.name_of(forwarded.number)} on", Step.FORWARD)
     kill = next((one for one, _ in everything if one.number == signals.KILL and one.fate is Fate.DELIVERED), None)
     if kill is not None:
         by = {Sender.OUTSIDE: outside, Sender.INIT: "PID 1"}.get(
             kill.sender, kill.sender.value if kill.sender is Sender.NAMESPACE_END else kill.sender_name
         )
-        yield Mark(kill.time - origin, f"SIGKILL by {by}")
+        yield Mark(kill.time - origin, f"SIGKILL by {by}", Step.KILL)
+
+
+def duration(seconds: float) -> str:
+    """`3 ms`, `0.45 s`, `10.1 s`: as many digits as are of use."""
+    if 0.0005 <= seconds < 0.0995:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.2f} s" if 0.0005 <= seconds < 9.995 else f"{round(seconds, 1):g} s"
 
 
 def span_of(timelines: Iterable[Timeline]) -> float:
     """The time that a common scale must cover, in seconds: what makes several timelines comparable."""
-    return max([0.1, *(timeline.seconds for timeline in timelines)])
+    return max([0.01, *(timeline.seconds for timeline in timelines)])
 
 
 def ticks(span: float) -> Sequence[float]:
@@ -317,7 +408,7 @@ def render(timeline: Timeline, width: int = 80, beside: Sequence[Timeline] = ())
     for bar in timeline.bars:
         ended = "" if bar.ended is None else f"{bar.ended:5.2f} s"
         text.append(f"{bar.name:{names}}  {bar.inside or '?':>4}  ")
-        text.append(_line(bar, columns, span), bar.tone.value)
+        text.append(_line(bar, timeline.told(bar), columns, span), bar.tone.value)
         text.append(f"  {ended:>7}  ")
         text.append(f"{bar.words}\n", bar.tone.value)
     for gap in timeline.blind:
@@ -357,12 +448,11 @@ def _axis(span: float, columns: int) -> str:
     return "".join(line)
 
 
-def _line(bar: Bar, columns: int, span: float) -> str:
+def _line(bar: Bar, told: float | None, columns: int, span: float) -> str:
     line = [" "] * columns
     last = _column(span if bar.ended is None else bar.ended, columns, span)
-    heard = bar.heard
     for at in range(_column(bar.began, columns, span), last + 1):
-        line[at] = "─" if heard is None or at < _column(heard, columns, span) else "━"
+        line[at] = "─" if told is None or at < _column(told, columns, span) else "━"
     if bar.ended is not None:
         line[last] = "✗" if bar.how.is_kill else "●"
     for one in bar.asked:

@@ -4,11 +4,11 @@ import argparse
 import os
 import sys
 
-from pyinit.ctl import lint, native, start, supervise, verify
+from pyinit.ctl import export, lint, native, start, supervise, verify
 from pyinit.ctl.errors import CommandError
 from pyinit.init.start import VERSION
 
-WORDS = (lint, native, verify, start, supervise)
+WORDS = (lint, native, verify, start, supervise, export)
 SIGPIPE_STATUS = 141
 """What a shell says of a program that wrote to a reader that had left (`| head`): 128 + 13. Not 1, which is a verdict of some words."""
 

@@ -379,16 +379,20 @@ def _detach(options: argparse.Namespace) -> int:
             start_new_session=True,
         )
     try:
-        while not client.is_there(socket):
-            if child.poll() is not None:
-                raise CommandError(f"start: the supervisor has ended with {child.returncode}: {_last_line(own, begun)}")
+        while child.poll() is None and not client.is_there(socket):
             time.sleep(0.02)
+        client.ask(socket, {"do": "wait", "select": ["all"]}, supervise.show_event)
+    except (client.NoSupervisorError, client.GoneError):
+        # apps that end at once leave it nothing to run: it may have ended at any point of the above
+        raise CommandError(f"start: the supervisor has ended with {child.wait()}: {_last_words(own, begun)}") from None
+    except client.ControlError as error:
+        raise CommandError(str(error)) from None
     except KeyboardInterrupt:
         raise CommandError(
             "start: interrupted; the supervisor goes on with it: see pyinitctl list, or kill", 130
         ) from None
-    child.returncode = 0  # it is to outlive this process: no warning about that
-    supervise.ask_at(socket, "wait", select=["all"])
+    finally:
+        child.returncode = child.returncode or 0  # it is to outlive this process: no warning about that
     print(f"started; output in {options.logs}, control socket {socket}")
     return 0
 
@@ -405,9 +409,10 @@ def _log_folder() -> Path:
     return Path("/var/log/pyinit") if os.geteuid() == 0 else Path.home() / ".local/state/pyinit"
 
 
-def _last_line(path: Path, begun: int) -> str:
-    """What the supervisor said last since then."""
+def _last_words(path: Path, begun: int) -> str:
+    """What the supervisor said last since then: the line before pyinit's own, which tells the exit status once more."""
     with path.open("rb") as file:
         file.seek(begun)
         lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    said = [line for line in lines if not line.startswith("pyinit: exit ")]
+    return said[-1] if said else "it said nothing"

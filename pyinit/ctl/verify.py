@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import sys
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pyinit.ctl.errors import CommandError
+from pyinit.verify.options import add_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,128 +52,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "       pyinitctl verify [OPTIONS] --compose FILE --service NAME\n"
         "       pyinitctl verify [OPTIONS] --init 'PATH [ARGUMENT...]'",
     )
-    parser.add_argument(
-        "image", nargs="?", metavar="IMAGE", help="the image; what follows -- is run instead of its command"
-    )
-    parser.add_argument(
-        "--compose",
-        metavar="FILE",
-        help="judge a service of this compose file instead: each of its containers gets a project of its own, with "
-        "the neighbours that it depends on; their ports are not published",
-    )
-    parser.add_argument("--service", metavar="NAME", help="the service")
-    parser.add_argument(
-        "--init",
-        metavar="'PATH [ARGUMENT...]'",
-        help="judge an init instead: this file, with a program of ours under it; where the engine is on another machine: --init-image",
-    )
-    parser.add_argument("--init-image", metavar="IMAGE", help="the image that has the init, and Python 3.11 or newer")
-    _readiness(parser.add_argument_group("when is it ready"))
-    _running(parser.add_argument_group("how it is run, as in docker run"))
-    _judging(parser.add_argument_group("what is judged"))
-    _reporting(parser.add_argument_group("reports"))
+    add_to(parser)
     parser.set_defaults(run=run, command=None)
-
-
-def _readiness(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--ready-log", metavar="REGEX", type=_regex, help="when a line of its log matches")
-    group.add_argument("--ready-tcp", metavar="PORT", type=int, help="when somebody in it listens on the port")
-    group.add_argument("--ready-cmd", metavar="COMMAND", help="when this, run in it (docker exec), exits with 0")
-    group.add_argument(
-        "--ready-timeout",
-        metavar="SECONDS",
-        type=float,
-        help="how long it may take (60); without any of these: its HEALTHCHECK, a port that it exposes, or no change for 2 s",
-    )
-
-
-def _running(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("-e", "--env", metavar="NAME[=VALUE]", action="append", help="an environment variable")
-    group.add_argument("--env-file", metavar="FILE", help="environment variables, one a line")
-    group.add_argument("-v", "--volume", metavar="SOURCE:PATH[:ro]", action="append", help="a volume or a folder")
-    group.add_argument(
-        "--share-volumes",
-        action="store_const",
-        const=True,
-        help="use named volumes themselves; otherwise each container gets a copy of those that it may write to",
-    )
-    group.add_argument("--network", metavar="NAME", help="the network")
-    group.add_argument(
-        "-p", "--publish", metavar="[[IP:]PORT:]PORT[/PROTOCOL]", action="append", help="a port that is published"
-    )
-    group.add_argument("--user", metavar="USER[:GROUP]", help="the user")
-    group.add_argument("--platform", metavar="OS/ARCH", help="the platform")
-    group.add_argument("--runtime", metavar="NAME", help="the runtime")
-    group.add_argument("--read-only", action="store_const", const=True, help="a read-only root file system")
-    group.add_argument("--tmpfs", metavar="PATH[:OPTIONS]", action="append", help="a tmpfs")
-    group.add_argument("--entrypoint", metavar="COMMAND", help="instead of the image's entry point")
-    group.add_argument("--cap-add", metavar="NAME", action="append", help="add a capability")
-    group.add_argument("--cap-drop", metavar="NAME", action="append", help="drop a capability")
-    group.add_argument("--security-opt", metavar="OPTION", action="append", help="a security option")
-    group.add_argument("--memory", metavar="SIZE", help="the memory limit")
-    group.add_argument("--shm-size", metavar="SIZE", help="the size of /dev/shm")
-    group.add_argument("--ulimit", metavar="NAME=SOFT[:HARD]", action="append", help="a limit")
-    group.add_argument(
-        "--pull", choices=("missing", "always", "never"), default="missing", help="when to pull the image"
-    )
-
-
-def _judging(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("-t", "--timeout", metavar="SECONDS", type=int, help="the grace period of each stop (10)")
-    group.add_argument(
-        "--expect-exit", metavar="CODE", type=int, action="append", help="an exit status that is as good as 0"
-    )
-    group.add_argument("--last-log", metavar="REGEX", type=_regex, help="what must be in its log after a stop (FD-05)")
-    group.add_argument(
-        "--request", metavar="URL", help="a request on 127.0.0.1 that takes a while, to be under way (GR-06)"
-    )
-    group.add_argument("--check", metavar="ID", action="append", help="only this check, or group of checks (SG)")
-    group.add_argument("--skip", metavar="ID=REASON", action="append", help="leave this check out, and say why")
-    group.add_argument(
-        "--require", metavar="ID", action="append", help="this check must be judged; openshift is ST-04, readonly ST-05"
-    )
-    group.add_argument("--strict", action="store_const", const=True, help="every skipped check counts")
-    group.add_argument("--thorough", action="store_const", const=True, help="more orphans, more tries")
-    group.add_argument(
-        "--baseline", metavar="FILE", type=Path, help="an earlier --json: what failed there does not count"
-    )
-    group.add_argument(
-        "--config", metavar="FILE", type=Path, help="instead of verify.toml or pyproject.toml in this folder"
-    )
-    group.add_argument(
-        "--source",
-        choices=("auto", "trace", "cn_proc", "pidfd", "ptrace"),
-        default="auto",
-        help="what the observer sees with: auto is the first of trace, cn_proc and pidfd that is to be had; ptrace disturbs",
-    )
-    group.add_argument("--list-checks", action="store_true", help="print all checks, and end")
-
-
-def _reporting(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--json", metavar="FILE", type=Path, help="write everything as JSON (- is stdout)")
-    group.add_argument("--schema", action="store_true", help="print the JSON Schema of --json, and end")
-    group.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit's XML")
-    group.add_argument("--markdown", metavar="FILE", type=Path, help="write Markdown, for a CI job's summary")
-    group.add_argument(
-        "--jobs",
-        metavar="N",
-        type=int,
-        help="how many containers at once (3); one where two would be in each other's way: -p, --network host, "
-        "--share-volumes, a folder that may be written to",
-    )
-    group.add_argument(
-        "--keep",
-        action="store_true",
-        help="leave the containers where they are, until the next run or --clean; not with -p or --network host",
-    )
-    group.add_argument(
-        "--clean", action="store_true", help="remove what killed runs have left on this machine, and end"
-    )
-    group.add_argument(
-        "--observer-image",
-        metavar="IMAGE",
-        help="an image with Python 3.11 or newer for the observer, where this machine's own does not run in the engine",
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -286,6 +166,14 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
     from pyinit.verify import report, request, runner, settings  # noqa: PLC0415
     from pyinit.verify.catalogue import CHECKS  # noqa: PLC0415
 
+    if options.init is not None and (ignored := request.run_options(options)[1]):
+        raise CommandError(
+            f"verify: {ignored[0]} is how an image is run, and --init is judged in containers of ours: leave it out",
+            IMPOSSIBLE,
+        )
+    table = _table(options)
+    said = settings.load(options.config, Path.cwd(), table if options.init is None else (*table, *CHECKS))
+    request.merge(options, said, table)
     if [bool(options.image), options.compose is not None, options.init is not None].count(True) != 1:
         raise CommandError(
             "verify: which image, or which --compose, or which --init? One of them: pyinitctl verify IMAGE [-- COMMAND...]",
@@ -293,9 +181,11 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
         )
     if (options.compose is None) != (options.service is None):
         raise CommandError("verify: --compose FILE and --service NAME belong together", IMPOSSIBLE)
-    table = _table(options)
-    said = settings.load(options.config, Path.cwd(), table if options.init is None else (*table, *CHECKS))
-    request.merge(options, said, table)
+    if options.ready_timeout is not None and not options.ready_timeout > 0:  # nor what is no number
+        raise CommandError(
+            f"verify: --ready-timeout {options.ready_timeout:g}: it needs time to get ready: a number of seconds above 0",
+            IMPOSSIBLE,
+        )
     if options.keep and (options.publish or options.network == "host"):
         raise CommandError(
             "verify: --keep leaves containers running, whose ports the next would want: leave --keep out",
@@ -311,7 +201,7 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
             if not errors.is_terminal:
                 errors.print(f"{done} of {of}: {what}")
 
-        source = None if options.source == "auto" else options.source
+        source = None if options.source in (None, "auto") else options.source
         with Agent(engine, base=options.observer_image, source=source) as agent, Compose() as compose:
             about = {"engine": engine.name, "observer": agent.step, "kernel": str(agent.hello["kernel"])}
             if options.init is None:
@@ -351,22 +241,16 @@ def _judge_init(
     )
 
 
-def _regex(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
-    return text
-
-
 def _write(options: argparse.Namespace, came: Run, about: Mapping[str, str]) -> None:
-    from pyinit.verify import report  # noqa: PLC0415 - an extra
+    from pyinit.verify import page, report  # noqa: PLC0415 - an extra
 
     strict = bool(options.strict)
     wanted: tuple[tuple[Path | None, Callable[[], str]], ...] = (
         (options.json, lambda: report.json_text(came, about, strict=strict)),
         (options.junit, lambda: report.junit(came)),
         (options.markdown, lambda: report.markdown(came, about, strict=strict)),
+        (options.html, lambda: page.html(report.as_json(came, about, strict=strict))),
+        (options.svg, lambda: page.picture(report.as_json(came, about, strict=strict))),
     )
     for path, text in wanted:
         if path is None:

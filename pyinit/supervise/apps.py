@@ -657,27 +657,32 @@ def spec(document: Document, start: Start) -> dict[str, Any]:
     top = checked.pop("")
     if start.environment and not any(start.environment in app["environments"] for app in checked.values()):
         start.warn(f"{document.name}: no app has variables for --env {start.environment}")
-    for name in start.only:
-        if name not in checked:
-            raise AppsError(f"{document.name}: --only {name}: there is no such app{_nearest(name, checked)}")
     for name, app in checked.items():
         if app["user"] not in (None, os.geteuid()) and os.geteuid() != 0:
             where = document.where(("apps", name, "user"))
             raise AppsError(
                 f"{where}: {name}: user: only root can start it as another user; leave it out, or start as root"
             )
-    chosen = {name: app for name, app in checked.items() if not start.only or name in start.only}
-    for name, app in chosen.items():
+    running = chosen(checked, start.only, document)
+    for name, app in running.items():
         for other in app["after"]:
-            if other not in chosen:
+            if other not in running:
                 start.warn(f"{name} is to start after {other}, which --only leaves out: it does not wait")
     return {
         "version": VERSION,
         "control": _control(top["control"], document) or start.control,
         "stop_budget": top["stop_budget"] if "stop_budget" in document.values else _budget(start.environ),
         "log_form": top["log_form"],
-        "apps": [_app(name, app, document, start, chosen) for name, app in chosen.items()],
+        "apps": [_app(name, app, document, start, running) for name, app in running.items()],
     }
+
+
+def chosen(checked: Mapping[str, dict[str, Any]], only: Sequence[str], document: Document) -> dict[str, dict[str, Any]]:
+    """The apps of `--only`, all without it. Raises AppsError."""
+    for name in only:
+        if name not in checked:
+            raise AppsError(f"{document.name}: --only {name}: there is no such app{_nearest(name, checked)}")
+    return {name: app for name, app in checked.items() if not only or name in only}
 
 
 def _control(given: str | None, document: Document) -> str | None:

@@ -29,6 +29,10 @@ class NoSupervisorError(ControlError):
     """Nobody is there."""
 
 
+class GoneError(ControlError):
+    """It was there, and ended before it had answered."""
+
+
 class PlaceError(Exception):
     """No place for a socket. The text is the whole line for the user."""
 
@@ -140,7 +144,7 @@ def ask(
     *,
     till_its_end: bool = False,
 ) -> dict[str, Any]:
-    """The last answer to a request; `tell` gets the events before it. Raises ControlError when it is a no.
+    """The last answer to a request; `tell` gets the events before it. Raises ControlError when it is a no, GoneError when none came.
 
     With `till_its_end` it waits for the supervisor's own end as well.
     """
@@ -160,10 +164,10 @@ def ask(
                         str(answer.get("error") or "it could not be done, and the supervisor does not say why")
                     )
         except OSError as error:
-            raise ControlError(f"the supervisor at {path} went away ({error.strerror})") from None
+            raise GoneError(f"the supervisor at {path} went away ({error.strerror})") from None
         except (ValueError, AttributeError):
             raise ControlError(f"{path} does not answer as a supervisor does; name its socket with --socket") from None
-    raise ControlError(f"the supervisor at {path} ended before it had answered")
+    raise GoneError(f"the supervisor at {path} ended before it had answered")
 
 
 def _lines(connection: socket.socket) -> Iterator[bytes]:

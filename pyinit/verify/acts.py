@@ -16,7 +16,7 @@ from pyinit.containers.account import How
 from pyinit.containers.engine import EndedError, EngineError
 from pyinit.containers.remote import LostError, ObserverError
 from pyinit.init import signals
-from pyinit.verify.evidence import Act, Case, Ready, Stop
+from pyinit.verify.evidence import Act, Case, Gap, Ready, Stop
 from pyinit.verify.ready import NotReadyError, Readiness
 from pyinit.verify.subject import Subject, has_own_kernel
 
@@ -48,6 +48,12 @@ REAP_WITHIN = 2.0
 
 KNOWN_WITHIN = 0.5
 """Seconds within which the engine surely knows of PID 1's end."""
+
+HELPED_WITHIN = 60.0
+"""Seconds within which what is put beside a container does what it is to do."""
+
+SEEN_WITHIN = 5.0
+"""Seconds within which an observer shows who is there: where nobody tells it of births it looks once a second."""
 
 END_WITHIN = 30.0
 """Seconds that the engine may take, after its own SIGKILL, to say that a container is gone."""
@@ -87,11 +93,21 @@ class Started:
 
 
 class ImpossibleError(Exception):
-    """The act cannot be done; the message says why."""
+    """The act cannot be done; the message says why, and `gap` of which kind that is."""
+
+    gap = Gap.FAILED
 
 
 class NeedError(ImpossibleError):
     """What the act needs is not to be had for such a container at all: nothing has failed."""
+
+    gap = Gap.ABSENT
+
+
+class NotUpError(ImpossibleError):
+    """The container did not start, or did not become ready."""
+
+    gap = Gap.NOT_READY
 
 
 @contextmanager
@@ -100,7 +116,10 @@ def started(stage: Stage, *, until_ready: bool = True, **more: Any) -> Iterator[
     with ExitStack() as undo:
         try:
             container = stage.subject.create(stage.engine, **more)
-            undo.callback(container.remove)
+        except EngineError as error:
+            raise ImpossibleError(str(error)) from None
+        undo.callback(container.remove)
+        try:
             container.start()
             watch = _watch(stage, container)
             if watch is not None:
@@ -109,7 +128,7 @@ def started(stage: Stage, *, until_ready: bool = True, **more: Any) -> Iterator[
             if until_ready:
                 ready = stage.readiness.wait(stage.subject.image, container, watch)
         except (EngineError, NotReadyError) as error:
-            raise ImpossibleError(f"{error}{_foreign(stage, str(error))}") from None
+            raise NotUpError(f"{error}{_foreign(stage, str(error))}") from None
         yield Started(container, watch, ready)
 
 
@@ -182,7 +201,8 @@ def stop_it(stage: Stage, target: Started, then: Callable[[], None] | None = Non
     watch.wait(END_WITHIN)
     account = replace(watch.account(), deadline=began + NEAR_DEADLINE * grace).with_exit_status(status)
     number = stage.subject.image.stop_signal
-    shown = timeline.of(account, stage.subject.image.name, stop_signal=number, stopped=began, outside="the engine")
+    name = stage.subject.image.name
+    shown = timeline.of(account, name, stop_signal=number, stopped=began, outside="the engine", grace=grace)
     first = next(bar for bar in shown.bars if bar.inside == 1)
     how = account.how(account.init)
     return replace(
@@ -386,11 +406,12 @@ def hung(stage: Stage) -> Act:
     """A stop while somebody from outside is in there, stopped, as a `docker exec` that hangs."""
     with started(stage) as target, ExitStack() as undo:
         watch = _injectable(target)
-        known = {seen.pid for seen in watch.look()}
         put_in = _helper_container(stage, target, "loiter")
         undo.callback(put_in.remove)
         put_in.start()
-        until(lambda: any(seen.pid not in known and seen.state == "T" for seen in watch.look()), 5.0)
+        hangs = _answer(put_in, watch)["pid"]
+        if not until(lambda: any(seen.inside == hangs and seen.state == "T" for seen in watch.look()), SEEN_WITHIN):
+            raise ImpossibleError("what was put beside it did not stop")
         return Act(
             "hung",
             reproduce(stage, "docker exec c sh -c 'kill -STOP $$' & docker stop c"),
@@ -414,7 +435,7 @@ def request(stage: Stage) -> Act:
             raise ImpossibleError(f"nobody answers at {host}:{port} in the container: {client.logs().strip()}")
         seen = stop_it(stage, target)
         client.wait(10)
-        answers = [json.loads(line) for line in client.logs().splitlines() if line.startswith("{")]
+        answers = _answers(client)
         asked = _asked(seen, stage.subject.image.stop_signal)
         return Act(
             "request",
@@ -437,29 +458,50 @@ def _asked(stop: Stop, number: int) -> float:
 
 def helper(stage: Stage, target: Started, word: str, *arguments: str) -> Mapping[str, Any]:
     """Runs one helper in the target's PID namespace; what it printed. Raises ImpossibleError when it was not where it should be."""
+    watch = _injectable(target)
     container = _helper_container(stage, target, word, *arguments)
     try:
         container.start()
-        container.wait(60)
-        answers = [json.loads(line) for line in container.logs().splitlines() if line.startswith("{")]
+        return _answer(container, watch)
     except EngineError as error:
         raise _refused(target, error) from None
     finally:
         container.remove()
+
+
+def _answer(container: Container, watch: Watch) -> Mapping[str, Any]:
+    """What a helper says that is in the target's PID namespace, and is seen there."""
+    until(lambda: _answers(container) or not container.running, HELPED_WITHIN)
+    answers = _answers(container)
     if not answers:
         raise ImpossibleError("what was put beside it said nothing")
-    if answers[-1].get("elsewhere"):
-        raise NeedError(
-            "what was put beside it did not find itself in its PID namespace, and did nothing: "
-            + container_words(answers)
-        )
-    answer: Mapping[str, Any] = answers[-1]
+    answer = answers[-1]
+    if answer.get("elsewhere"):
+        raise NeedError(f"what was put beside it did not find itself in its PID namespace, and did nothing: {answer}")
+    must_see(watch, int(answer["pid"]))
     return answer
 
 
-def container_words(answers: list[Any]) -> str:
-    """What a helper said, for a reader."""
-    return "; ".join(json.dumps(answer) for answer in answers)
+def _answers(container: Container) -> list[Mapping[str, Any]]:
+    """What a helper has said so far."""
+    return [json.loads(line) for line in container.logs().splitlines() if line.startswith("{")]
+
+
+def must_see(watch: Watch, inside: int) -> None:
+    """That the observer shows one of ours who is surely there, by its number inside: else nothing that it does not show is evidence.
+
+    Raises ImpossibleError.
+    """
+
+    def seen() -> bool:
+        return any(one.inside == inside for one in watch.look()) and any(
+            one.inside == inside for one in watch.account().processes
+        )
+
+    if not until(seen, SEEN_WITHIN):
+        raise ImpossibleError(
+            f"the observer did not show a process of ours that was there ({inside}): what else it did not show is not known"
+        )
 
 
 def _helper_container(stage: Stage, target: Started, word: str, *arguments: str, network: bool = False) -> Container:
@@ -468,7 +510,7 @@ def _helper_container(stage: Stage, target: Started, word: str, *arguments: str,
     shared = f"container:{target.container.id}"
     where: dict[str, Any] = {"network_mode": shared} if network else {"pid_mode": shared, "network_mode": "none"}
     try:
-        return stage.engine.create(
+        return stage.engine.held(
             stage.agent.image,
             [word, str(target.watch.namespace), *arguments],
             entrypoint=stage.agent.command,
@@ -572,6 +614,8 @@ def perform(stage: Stage, name: str, table: Mapping[str, Callable[[Stage], Act]]
     began = time.monotonic()
     try:
         act = table[name](stage)
-    except (ImpossibleError, EngineError, ObserverError) as error:
-        act = Act(name, impossible=str(error), absent=isinstance(error, NeedError))
+    except ImpossibleError as error:
+        act = Act(name, impossible=str(error), gap=error.gap)
+    except (EngineError, ObserverError) as error:
+        act = Act(name, impossible=str(error), gap=Gap.FAILED)
     return replace(act, seconds=time.monotonic() - began)

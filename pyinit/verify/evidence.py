@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pyinit.containers.account import How
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "mksh", "fish"})
 INTERPRETERS = ("python", "pypy", "node", "bun", "deno", "ruby", "perl", "php", "java")
+
+
+NEAR = 0.2
+"""The share of a limit that, where less is left of it, has what was measured done once more."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,11 @@ class Stop:
     timeline: Timeline | None = None
     oom: bool = False
     ready: Ready | None = None
+
+    @property
+    def is_close(self) -> bool:
+        """Whether its duration is so near to the limit, or beyond, that a busy machine may have decided."""
+        return self.forced or self.seconds > (1 - NEAR) * self.grace
 
     @property
     def source(self) -> str:
@@ -121,15 +131,23 @@ class Stop:
         return tuple(seen for seen in self.before if seen.is_zombie)
 
 
+class Gap(Enum):
+    """Of which kind the reason is that an act has left no evidence."""
+
+    NOT_DONE = "nobody wanted it"
+    ABSENT = "what it needs is not to be had for such a container: nothing has failed"
+    NOT_READY = "its container did not come up"
+    FAILED = "the engine, the observer or a helper failed, or what it was done to was gone"
+
+
 @dataclass(frozen=True)
 class Act:
-    """The evidence of one act. `impossible` says why there is none."""
+    """The evidence of one act. `impossible` says why there is none, `gap` of which kind that is."""
 
     name: str
     reproduce: str = ""
     impossible: str = ""
-    absent: bool = False
-    """It is impossible because what it needs is not to be had for such a container, not because something failed."""
+    gap: Gap | None = None
     stop: Stop | None = None
     seen: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -145,7 +163,7 @@ class Case:
 
     def act(self, name: str) -> Act:
         """The evidence of an act; one that was not done is impossible."""
-        return self.acts.get(name) or Act(name, impossible="it was not done")
+        return self.acts.get(name) or Act(name, impossible="it was not done", gap=Gap.NOT_DONE)
 
     @property
     def plain(self) -> Stop | None:

@@ -5,6 +5,7 @@ To add one: a function `Stage -> Act`, a row in ACTS, a word of `probe` where no
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -21,7 +22,18 @@ from pyinit.containers import image
 from pyinit.containers.engine import EngineError, address, is_here
 from pyinit.containers.remote import with_source
 from pyinit.init import signals
-from pyinit.verify.acts import REAP_WITHIN, ImpossibleError, Stage, Started, started, stop_it, unreaped, until
+from pyinit.verify.acts import (
+    REAP_WITHIN,
+    ImpossibleError,
+    NotUpError,
+    Stage,
+    Started,
+    must_see,
+    started,
+    stop_it,
+    unreaped,
+    until,
+)
 from pyinit.verify.evidence import Act, Image
 from pyinit.verify.ready import Readiness
 
@@ -49,6 +61,9 @@ ATTEMPTS = 3
 END_WITHIN = 30.0
 """Seconds that an init gets to follow a program that has ended."""
 
+MADE_WITHIN = 120.0
+"""Seconds that a program gets to make its orphans, 2,000 of them on a busy machine."""
+
 NEED = 0.8
 """The share of the grace period that a slow program needs."""
 
@@ -72,6 +87,25 @@ STOPS = ("TERM", "INT")
 REAL_TIME = ("RTMIN+3", "RTMAX")
 
 CODES = (0, 1, 2, 42, 125, 126, 127, 128, 255)
+KEYS = (("INT", b"\x03"), ("QUIT", b"\x1c"), ("TSTP", b"\x1a"))
+"""What a terminal makes of Ctrl-C, Ctrl-\\ and Ctrl-Z."""
+
+TYPED = "typed\n"
+
+TYPED_WITHIN = 5.0
+"""Seconds that what is typed may take to count as arrived."""
+
+MEMORY = 192
+"""Megabytes that a program may have which wants three times as many: enough for any init beside it."""
+
+ORDINARY_USER = "1000"
+
+NEW_CALLS = (
+    "rseq", "pidfd_send_signal", "pidfd_open", "clone3", "close_range", "openat2", "pidfd_getfd", "faccessat2", "process_madvise",
+    "epoll_pwait2", "futex_waitv", "cachestat", "fchmodat2",
+)  # fmt: skip
+"""System calls since Linux 4.18 that the seccomp profiles of engines of that time do not list, and hence refuse with EPERM, not ENOSYS."""
+
 DEATHS = (("TERM", 15), ("INT", 2), ("SEGV", 11), ("ABRT", 6), ("KILL", 9))
 
 
@@ -173,7 +207,7 @@ class InitSubject:
         return (*front, *(() if self.direct else self.init.inside), *program)
 
     def create(self, engine: Engine, **more: Any) -> Container:  # noqa: ANN401 - docker-py's options
-        """A fresh container, not started."""
+        """A fresh container, not started. With `typed` its stdin is a connection of ours."""
         volumes = {**({} if self.direct else self.init.volumes()), **more.pop("volumes", {})}
         environment = {
             **({} if self.init.image else {"LD_LIBRARY_PATH": INIT_LIBRARIES}),
@@ -187,7 +221,8 @@ class InitSubject:
             "environment": environment,
             **more,
         }
-        return engine.create(self.agent_image, [], entrypoint=list(self.command), **options)
+        make = engine.held if options.pop("typed", False) else engine.create
+        return make(self.agent_image, [], entrypoint=list(self.command), **options)
 
     def command_line(self, **more: object) -> str:  # noqa: ARG002 - as the acts know subjects
         """A `docker run` of the same form, with the probe's place for a program of one's own."""
@@ -209,9 +244,10 @@ def lines(container: Container) -> list[dict[str, Any]]:
     """What the probe has said so far."""
     found = []
     for line in container.logs().splitlines():
-        if line.startswith('{"say"'):
+        _, mark, rest = line.partition('{"say"')  # a terminal echoes what is typed before it
+        if mark:
             try:
-                found.append(json.loads(line))
+                found.append(json.loads(mark + rest))
             except ValueError:
                 continue  # the last line may not be complete yet
     return found
@@ -219,7 +255,7 @@ def lines(container: Container) -> list[dict[str, Any]]:
 
 def others(container: Container) -> list[str]:
     """Lines that are not the probe's: the init's own."""
-    return [line for line in container.logs().splitlines() if line.strip() and not line.startswith('{"say"')]
+    return [line for line in container.logs().splitlines() if line.strip() and '{"say"' not in line]
 
 
 def heard(said: Sequence[Mapping[str, Any]], number: int, who: str = "main") -> list[float]:
@@ -254,6 +290,16 @@ def _first(target: Started) -> Seen:
         if seen.inside == 1:
             return seen
     raise ImpossibleError(f"it ended by itself with status {target.container.state['ExitCode']}")
+
+
+def _must_see_program(target: Started) -> None:
+    """Where the observer does not show the program, it may not show its orphans either. Raises ImpossibleError."""
+    said = next(line for line in lines(target.container) if line["say"] == "ready")
+    try:
+        must_see(_watch(target), said["pid"])
+    except ImpossibleError:
+        if target.container.running:  # else there is nobody to be shown, which is judged
+            raise
 
 
 @contextmanager
@@ -444,6 +490,7 @@ def _run(stage: Stage, patience: float = END_WITHIN, **more: Any) -> dict[str, A
             "seconds": _instant(state["FinishedAt"]) - _instant(state["StartedAt"]),
             "said": lines(container),
             "others": others(container),
+            "oom": bool(state.get("OOMKilled")),
         }
     except EngineError as error:
         raise ImpossibleError(str(error)) from None
@@ -483,6 +530,15 @@ def deaths(stage: Stage) -> Act:
     return Act("deaths", f"{stage.subject.command_line()} sh -c 'kill -ABRT $$'; echo $?", seen={"deaths": found})
 
 
+def memory(stage: Stage) -> Act:
+    """A program that takes more memory than it may have."""
+    limit = f"{MEMORY}m"
+    seen = _run(with_probe(stage, "hog", str(3 * MEMORY)), mem_limit=limit, memswap_limit=limit)
+    return Act(
+        "memory", f"{stage.subject.command_line()} # with --memory {limit} --memory-swap {limit}; echo $?", seen=seen
+    )
+
+
 def stray(stage: Stage) -> Act:
     """An orphan's status beside the program's."""
     seen = _run(with_probe(stage, "stray", "5"))
@@ -510,8 +566,9 @@ def flood(stage: Stage) -> Act:
 def _orphans(stage: Stage, wanted: int, name: str) -> Act:
     with probing(stage, "orphans", str(wanted)) as target:
         watch = _watch(target)
-        until(lambda: any(line["say"] == "made" for line in lines(target.container)), 60.0)
+        until(lambda: any(line["say"] == "made" for line in lines(target.container)), MADE_WITHIN)
         made = any(line["say"] == "made" for line in lines(target.container))
+        _must_see_program(target)
         left = _never_reaped(watch, 2)
         running = target.container.running
         target.container.kill("TERM")
@@ -541,6 +598,17 @@ def _stopping(name: str, *words: str) -> Callable[[Stage], Act]:
             )
 
     return act
+
+
+def foreign(stage: Stage) -> Act:
+    """As a user whom one of its processes does not belong to; and, to compare, as one whom all belong to."""
+    seen = {}
+    for name, user in (("own", ORDINARY_USER), ("foreign", "0")):
+        with started(with_probe(stage, "listen", "15", front=("other", user, ORDINARY_USER))) as target:
+            stop_it(stage, target)
+            said = lines(target.container)
+            seen[name] = {"asked": bool(heard(said, signals.TERM, "other")), "others": others(target.container)}
+    return Act("foreign", f"{stage.subject.command_line()} # as another user than one of its processes", seen=seen)
 
 
 worker = _stopping("worker", "worker", "{flush}")
@@ -709,6 +777,53 @@ def no_stdin(stage: Stage) -> Act:
     return Act("no_stdin", f"{stage.subject.command_line()} <&-", seen=seen)
 
 
+def on_terminal(stage: Stage) -> Act:
+    r"""On a terminal: a line is typed, then Ctrl-C, Ctrl-\ and Ctrl-Z."""
+    with probing(stage, "terminal", tty=True, typed=True) as target:
+        connection = target.container.connection
+        assert connection is not None  # noqa: S101 - it was asked for
+        connection.send(TYPED.encode())
+        until(lambda: any(line["say"] == "read" for line in lines(target.container)), TYPED_WITHIN)
+        for name, key in KEYS:
+            connection.send(key)
+            until(lambda: heard(lines(target.container), number(name)), TYPED_WITHIN)  # noqa: B023
+        time.sleep(SETTLED_AFTER)  # a second copy would come now
+        said = lines(target.container)
+        return Act(
+            "on_terminal",
+            stage.subject.command_line().replace("docker run", "docker run -it", 1),
+            seen={
+                **next(line for line in said if line["say"] == "ready"),
+                **next((line for line in said if line["say"] == "read"), {"text": ""}),
+                "keys": {name: len(heard(said, number(name))) for name, _ in KEYS},
+            },
+        )
+
+
+def refused_calls(stage: Stage) -> Act:
+    """With a seccomp profile that does not know the system calls of the last years."""
+    rule = {"names": list(NEW_CALLS), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM}
+    profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    more: dict[str, Any] = {"security_opt": [f"seccomp={profile}"]}
+    line = f"{stage.subject.command_line()} # with --security-opt seccomp=FILE, a profile that refuses {', '.join(NEW_CALLS)}"
+    with started(with_probe(stage, "listen", "15", direct=True), **more) as target:
+        target.container.kill("TERM")
+        if target.container.wait(END_WITHIN) != 0:
+            raise ImpossibleError("without an init the program does not stop with such a profile either")
+    try:
+        with probing(stage, "orphans", "20", **more) as target:
+            until(lambda: any(line["say"] == "made" for line in lines(target.container)), MADE_WITHIN)
+            _must_see_program(target)
+            left = _never_reaped(_watch(target), 2)
+            _send(target, "USR1")
+            answered = bool(heard(lines(target.container), number("USR1")))
+            target.container.kill("TERM")
+            status = target.container.wait(END_WITHIN)
+            return Act("refused_calls", line, seen={"left": left, "answered": answered, "status": status})
+    except NotUpError as error:
+        return Act("refused_calls", line, seen={"refused": str(error)})
+
+
 def crowd(stage: Stage) -> Act:
     """With a limit of 20 processes, which orphans have reached."""
     with probing(stage, "crowd", pids_limit=20) as target:
@@ -730,7 +845,8 @@ ACTS: Mapping[str, Callable[[Stage], Act]] = {
     act.__name__: act
     for act in (
         codes, each_signal, deaths, flood, real_time, many_signals, child_signals, suspended, both_ways, stray, one_orphan,
-        many_orphans, last_word, missing, shared, nested, inherits, masks, pipeline, no_stdin, crowd, stop,
+        many_orphans, last_word, missing, shared, nested, inherits, masks, pipeline, no_stdin, crowd, stop, memory, foreign, on_terminal,
+        refused_calls,
     )
 } | {"worker": worker, "daemon": daemon, "several": several, "slow": slow, "deaf": deaf}  # fmt: skip
 

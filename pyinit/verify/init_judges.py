@@ -6,12 +6,27 @@ kills), the words say what a user gets, and it is a `should`.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pyinit.init import signals
 from pyinit.verify.acts import REAP_WITHIN
-from pyinit.verify.init_acts import AT_ONCE, CODES, DEATHS, END_WITHIN, FLUSH, LATE, NEED, NO_INIT, heard
-from pyinit.verify.judges import ended_how, seconds_of
+from pyinit.verify.init_acts import (
+    AT_ONCE,
+    CODES,
+    DEATHS,
+    END_WITHIN,
+    FLUSH,
+    LATE,
+    MADE_WITHIN,
+    MEMORY,
+    NEED,
+    NO_INIT,
+    TYPED,
+    TYPED_WITHIN,
+    heard,
+)
+from pyinit.verify.judges import ended_how, needs_act, needs_stop, seconds_of
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
 
 if TYPE_CHECKING:
@@ -26,34 +41,6 @@ MESSAGE_LIMIT = 4096
 """Bytes of a termination log that Kubernetes reads."""
 
 
-def _of(act: str) -> Callable[[Callable[[Case, Act], Finding]], Callable[[Case], Finding]]:
-    """For judges of that act: skips when it was impossible."""
-
-    def wrap(judge: Callable[[Case, Act], Finding]) -> Callable[[Case], Finding]:
-        def judged(case: Case) -> Finding:
-            evidence = case.act(act)
-            return skipped(evidence.impossible) if evidence.impossible else judge(case, evidence)
-
-        judged.__doc__ = judge.__doc__
-        return judged
-
-    return wrap
-
-
-def _of_stop(act: str) -> Callable[[Callable[[Act, Stop], Finding]], Callable[[Case], Finding]]:
-    """For judges of an act that ends in a stop."""
-
-    def wrap(judge: Callable[[Act, Stop], Finding]) -> Callable[[Case], Finding]:
-        def judged(case: Case) -> Finding:
-            evidence = case.act(act)
-            return judge(evidence, evidence.stop) if evidence.stop else skipped(evidence.impossible)
-
-        judged.__doc__ = judge.__doc__
-        return judged
-
-    return wrap
-
-
 def _done(act: Act) -> set[str]:
     """Who has finished what it does on SIGTERM."""
     return {line["who"] for line in act.seen["said"] if line["say"] == "done"}
@@ -66,7 +53,7 @@ def _asked(act: Act, who: str) -> bool:
 # --- signals ---
 
 
-@_of("each_signal")
+@needs_act("each_signal")
 def each_once(_case: Case, act: Act) -> Finding:
     """SG-02."""
     sent = act.seen["signals"]
@@ -96,7 +83,7 @@ def each_once(_case: Case, act: Act) -> Finding:
     )
 
 
-@_of("real_time")
+@needs_act("real_time")
 def real_time(_case: Case, act: Act) -> Finding:
     """SG-03."""
     lost = [one["name"] for one in act.seen["signals"] if not one["heard"]]
@@ -107,7 +94,7 @@ def real_time(_case: Case, act: Act) -> Finding:
     return passed(f"{' and '.join(one['name'] for one in act.seen['signals'])} reached the program")
 
 
-@_of("many_signals")
+@needs_act("many_signals")
 def none_lost(_case: Case, act: Act) -> Finding:
     """SG-04."""
     gaps, burst, status = act.seen["gaps"], act.seen["burst"], act.seen["status"]
@@ -122,7 +109,7 @@ def none_lost(_case: Case, act: Act) -> Finding:
     return passed(f"all of 100 with gaps, {burst} of 100 without (signals of one number merge), and then it stopped")
 
 
-@_of("child_signals")
+@needs_act("child_signals")
 def false_child_signals(case: Case, act: Act) -> Finding:
     """SG-09."""
     seen = act.seen
@@ -141,7 +128,7 @@ def false_child_signals(case: Case, act: Act) -> Finding:
     return passed("50 SIGCHLD from outside did nothing")
 
 
-@_of("suspended")
+@needs_act("suspended")
 def resumes(_case: Case, act: Act) -> Finding:
     """SG-08."""
     seen = act.seen
@@ -155,7 +142,7 @@ def resumes(_case: Case, act: Act) -> Finding:
     return passed(f"{what}; after SIGCONT all is as before")
 
 
-@_of("both_ways")
+@needs_act("both_ways")
 def counted(_case: Case, act: Act) -> Finding:
     """SG-05."""
     times = act.seen["heard"]
@@ -168,7 +155,7 @@ def counted(_case: Case, act: Act) -> Finding:
 # --- exit status ---
 
 
-@_of("codes")
+@needs_act("codes")
 def same_codes(_case: Case, act: Act) -> Finding:
     """EX-01."""
     found = act.seen["codes"]
@@ -178,7 +165,7 @@ def same_codes(_case: Case, act: Act) -> Finding:
     return passed(f"{', '.join(map(str, CODES))} are passed on")
 
 
-@_of("deaths")
+@needs_act("deaths")
 def same_deaths(case: Case, act: Act) -> Finding:
     """EX-02."""
     found = act.seen["deaths"]
@@ -199,7 +186,7 @@ def _status(status: int | None) -> str:
     return "no end" if status is None else str(status)
 
 
-@_of("stray")
+@needs_act("stray")
 def not_the_orphans(_case: Case, act: Act) -> Finding:
     """EX-05."""
     status = act.seen["status"]
@@ -210,19 +197,34 @@ def not_the_orphans(_case: Case, act: Act) -> Finding:
     return failed(f"the container's exit status is {_status(status)}; the program's was 5")
 
 
+@needs_act("memory")
+def want_of_memory(_case: Case, act: Act) -> Finding:
+    """EX-04."""
+    seen = act.seen
+    if any(line["say"] == "unlimited" for line in seen["said"]):
+        return skipped(f"the program had {3 * MEMORY} MB where it was to have {MEMORY}: this engine limits no memory")
+    if seen["status"] != 128 + signals.KILL:
+        return failed(
+            f"the kernel killed the program for want of memory, and the status is {_status(seen['status'])}, not 137"
+        )
+    named = "the engine says OOMKilled" if seen["oom"] else "the engine does not say OOMKilled"
+    said = f"; it said: {seen['others'][-1]}" if seen["others"] else ""
+    return passed(f"the kernel killed the program for want of memory: 137, and {named}{said}")
+
+
 # --- zombies ---
 
 
 def _reaps(name: str) -> Callable[[Case], Finding]:
     """ZO-01, ZO-02, ST-06: orphans are reaped, and it lives on."""
 
-    @_of(name)
+    @needs_act(name)
     def judge(_case: Case, act: Act) -> Finding:
         seen = act.seen
         wanted, left = seen["wanted"], len(seen["left"])
         many = f"{wanted} orphans" if wanted > 1 else "an orphan"
         if not seen["made"]:
-            return skipped(f"{many} could not be made within a minute")
+            return skipped(f"{many} could not be made within {MADE_WITHIN:g} s")
         if not seen["running"]:
             return failed(f"the container ended by itself with {many}, with status {seen['status']}")
         if left:
@@ -245,8 +247,8 @@ flood_reaped = _reaps("flood")
 # --- the process tree, grace ---
 
 
-@_of_stop("worker")
-def worker_finishes(act: Act, stop: Stop) -> Finding:
+@needs_stop("worker")
+def worker_finishes(_case: Case, act: Act, stop: Stop) -> Finding:
     """PT-02."""
     if "worker" in _done(act):
         return passed(f"a worker that needed {FLUSH:g} s more than the program was asked and finished")
@@ -258,8 +260,8 @@ def worker_finishes(act: Act, stop: Stop) -> Finding:
     )
 
 
-@_of_stop("daemon")
-def own_session_reached(act: Act, stop: Stop) -> Finding:
+@needs_stop("daemon")
+def own_session_reached(_case: Case, act: Act, stop: Stop) -> Finding:
     """PT-03."""
     if "daemon" in _done(act):
         return passed("a child in a session of its own was asked and finished")
@@ -269,8 +271,8 @@ def own_session_reached(act: Act, stop: Stop) -> Finding:
     return failed("a child in a session of its own was never asked: it was SIGKILLed when PID 1 left", *evidence)
 
 
-@_of_stop("several")
-def everybody_saves(act: Act, stop: Stop) -> Finding:
+@needs_stop("several")
+def everybody_saves(_case: Case, act: Act, stop: Stop) -> Finding:
     """PT-05."""
     wanted = {"main", *(f"worker {each}" for each in (1, 2, 3))}
     missing = sorted(wanted - _done(act))
@@ -284,8 +286,8 @@ def everybody_saves(act: Act, stop: Stop) -> Finding:
     return failed(words, *(ended_how(stop, process) for process in stop.members), severity=severity)
 
 
-@_of_stop("slow")
-def not_cut_short(act: Act, stop: Stop) -> Finding:
+@needs_stop("slow")
+def not_cut_short(_case: Case, act: Act, stop: Stop) -> Finding:
     """GR-04."""
     need = NEED * stop.grace
     if "main" not in _done(act):
@@ -305,8 +307,8 @@ def not_cut_short(act: Act, stop: Stop) -> Finding:
     return passed(f"a program that needs {seconds_of(need)} of {seconds_of(stop.grace)} got them")
 
 
-@_of_stop("deaf")
-def escalates(act: Act, stop: Stop) -> Finding:
+@needs_stop("deaf")
+def escalates(_case: Case, act: Act, stop: Stop) -> Finding:
     """PT-07."""
     if stop.forced:
         return failed(
@@ -323,8 +325,8 @@ def escalates(act: Act, stop: Stop) -> Finding:
     return passed(f"it killed a program that ignores SIGTERM after {seconds_of(stop.seconds)}{said}")
 
 
-@_of_stop("last_word")
-def termination_log(act: Act, stop: Stop) -> Finding:
+@needs_stop("last_word")
+def termination_log(_case: Case, act: Act, stop: Stop) -> Finding:
     """K8-05."""
     log = act.seen["log"]
     if stop.forced and not log:
@@ -353,7 +355,7 @@ def termination_log(act: Act, stop: Stop) -> Finding:
 # --- start ---
 
 
-@_of("missing")
+@needs_act("missing")
 def start_fails_well(_case: Case, act: Act) -> Finding:
     """ST-03."""
     words, hard = [], False
@@ -372,7 +374,7 @@ def start_fails_well(_case: Case, act: Act) -> Finding:
     return passed("a missing program is 127, one that is not executable 126, each with one line", *evidence)
 
 
-@_of("shared")
+@needs_act("shared")
 def not_first(case: Case, act: Act) -> Finding:
     """ST-07."""
     seen = act.seen
@@ -405,7 +407,7 @@ def not_first(case: Case, act: Act) -> Finding:
     )
 
 
-@_of("nested")
+@needs_act("nested")
 def under_another(_case: Case, act: Act) -> Finding:
     """ST-08."""
     seen = act.seen
@@ -427,7 +429,7 @@ def under_another(_case: Case, act: Act) -> Finding:
 # --- what the program inherits ---
 
 
-@_of("masks")
+@needs_act("masks")
 def masks_as_they_were(_case: Case, act: Act) -> Finding:
     """FD-01."""
     direct, under = act.seen["direct"], act.seen["under"]
@@ -453,7 +455,7 @@ def _names(mask: int) -> str:
     return ", ".join(signals.name_of(number) for number in range(1, 65) if mask >> (number - 1) & 1)
 
 
-@_of("inherits")
+@needs_act("inherits")
 def three_descriptors(_case: Case, act: Act) -> Finding:
     """FD-02."""
     direct, under = act.seen["direct"]["fds"], act.seen["under"]["fds"]
@@ -472,7 +474,7 @@ def three_descriptors(_case: Case, act: Act) -> Finding:
     return passed(f"the program has {', '.join(sorted(under))} and nothing else")
 
 
-@_of("inherits")
+@needs_act("inherits")
 def nothing_changed(_case: Case, act: Act) -> Finding:
     """FD-03."""
     direct, under = act.seen["direct"], act.seen["under"]
@@ -498,7 +500,7 @@ def nothing_changed(_case: Case, act: Act) -> Finding:
     )
 
 
-@_of("pipeline")
+@needs_act("pipeline")
 def pipe_ends(_case: Case, act: Act) -> Finding:
     """FD-04."""
     seen = act.seen
@@ -515,7 +517,7 @@ def pipe_ends(_case: Case, act: Act) -> Finding:
     return passed("a writer whose reader has gone ends at once")
 
 
-@_of("no_stdin")
+@needs_act("no_stdin")
 def without_stdin(_case: Case, act: Act) -> Finding:
     """TT-04."""
     words = []
@@ -531,7 +533,84 @@ def without_stdin(_case: Case, act: Act) -> Finding:
     return failed("; ".join(words), *evidence, severity=Severity.SHOULD if rare else None)
 
 
-@_of("crowd")
+@needs_act("on_terminal")
+def has_its_terminal(_case: Case, act: Act) -> Finding:
+    """TT-01."""
+    seen = act.seen
+    if not seen["tty"]:
+        return failed(
+            "on a terminal, the program's stdin is none: nothing can be typed to it", severity=Severity.SHOULD
+        )
+    if seen.get("foreground") is False:
+        return failed(
+            "the program is in the background of its terminal: a shell cannot set the terminal's process group, and is stopped"
+        )
+    if "error" in seen:
+        return failed(f"the program cannot use its terminal: {seen['error']}; a shell says that it has no job control")
+    if not seen["jobs"]:
+        return failed("no child of the program gets the terminal: there is no job control")
+    if seen["text"] != TYPED:
+        return failed(f"a line that was typed did not reach the program within {TYPED_WITHIN:g} s")
+    return passed("the program is in the foreground of its terminal, reads what is typed, and has job control")
+
+
+@needs_act("on_terminal")
+def keys_reach_it(_case: Case, act: Act) -> Finding:
+    """TT-02."""
+    if not act.seen["tty"]:
+        return skipped("the program has no terminal: see TT-01")
+    keys = act.seen["keys"]
+    lost = [f"SIG{name}" for name, times in keys.items() if not times]
+    if lost:
+        return failed(f"the program never got {', '.join(lost)} of the terminal's keys")
+    twice = [f"SIG{name} {times} times" for name, times in keys.items() if times > 1]
+    if twice:
+        return failed(
+            f"the program got more than was typed: {', '.join(twice)}; many take a second Ctrl-C for impatience",
+            severity=Severity.SHOULD,
+        )
+    return passed("Ctrl-C, Ctrl-\\ and Ctrl-Z each reached the program, once")
+
+
+@needs_act("refused_calls")
+def takes_older_ways(_case: Case, act: Act) -> Finding:
+    """SE-01."""
+    seen = act.seen
+    what = "with a seccomp profile that refuses new system calls with EPERM"
+    if "refused" in seen:
+        return failed(f"{what} it does not run: {seen['refused']}")
+    if seen["left"]:
+        return failed(f"{what} it does not reap: {len(seen['left'])} of 20 orphans are still zombies")
+    if not seen["answered"]:
+        return failed(f"{what} it forwards no signal")
+    if seen["status"] != 0:
+        return failed(f"{what} the status is {_status(seen['status'])}; the program ended with 0")
+    return passed(f"{what} it forwards, reaps and stops as before")
+
+
+@needs_act("foreign")
+def says_whom_it_may_not(_case: Case, act: Act) -> Finding:
+    """PT-06."""
+    own, foreign = act.seen["own"], act.seen["foreign"]
+    if not own["asked"]:
+        return skipped("it asks nobody but the program, or its group, so there is nobody whom it could not: see PT-02")
+    if foreign["asked"]:
+        return skipped("it asks the process of another user too: it has a right to")
+    usual = {_without_numbers(line) for line in own["others"]}
+    told = [line for line in foreign["others"] if _without_numbers(line) not in usual]
+    if told:  # nothing else is otherwise between the two
+        return passed("a process of another user, whom it may not signal, is told of", *told[:4])
+    return failed(
+        "a process of another user, whom it may not signal, was killed without having been asked, and no line says so"
+    )
+
+
+def _without_numbers(line: str) -> str:
+    """What two lines of one kind have in common: not PIDs and times."""
+    return re.sub(r"\d+", "", line)
+
+
+@needs_act("crowd")
 def under_pids_limit(_case: Case, act: Act) -> Finding:
     """SE-03."""
     seen = act.seen

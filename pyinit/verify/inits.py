@@ -1,4 +1,9 @@
-"""`pyinitctl verify --init`: the table of checks that judge an init, and their run. The acts are in `init_acts`, the judges beside them."""
+"""`pyinitctl verify --init`: the table of checks that judge an init, and their run. The acts are in `init_acts`, the judges beside them.
+
+Two promises are not judged, for they are about options that each init calls otherwise, or does not have: that a remapped exit status
+changes no other (EX-03), and that an init refuses or warns of a time of its own that is longer than the grace period (GR-05), which no
+init is told. Who gives `--init` such options sees what comes of them in EX-01, EX-02, PT-07 and GR-04.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,20 @@ from pyinit.verify import init_judges as judges
 from pyinit.verify.acts import ImpossibleError, perform
 from pyinit.verify.evidence import Case
 from pyinit.verify.init_acts import ACTS, Init, stage_of
-from pyinit.verify.runner import ImpossibleRunError, Plan, Run, is_partial, result_of, side_by_side
-from pyinit.verify.verdicts import Check, Finding, Severity, Source
+from pyinit.verify.runner import (
+    ImpossibleRunError,
+    Plan,
+    Run,
+    finding_of,
+    is_partial,
+    once_more,
+    result_of,
+    side_by_side,
+)
+from pyinit.verify.verdicts import Check, Finding, Severity, Source, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyinit.containers.engine import Engine
     from pyinit.containers.remote import Agent
@@ -81,6 +95,11 @@ CHECKS: tuple[Check, ...] = (
         "exit with 128 + the signal's number.", required=True,
     ),
     _check(
+        "EX-04", "a program that is killed for want of memory is 137", SHOULD, "memory", judges.want_of_memory,
+        "An end for want of memory that looks like a clean one is not restarted, and nobody raises the limit.",
+        "exit with 128 + the signal's number.",
+    ),
+    _check(
         "EX-05", "an orphan's exit status never becomes the container's", MUST, "stray", judges.not_the_orphans,
         "Orphans come and go; their status is nobody's business.", "keep the status of the program alone.",
     ),
@@ -112,6 +131,11 @@ CHECKS: tuple[Check, ...] = (
         "PT-05", "on a stop each process can save", SHOULD, "several", judges.everybody_saves,
         "Workers that are not asked are killed with what they had in memory.",
         "send the stop signal to the program's group (tini -g); or let the program pass it on.", source=PROCESSES,
+    ),
+    _check(
+        "PT-06", "a process of another user is not missed silently", SHOULD, "foreign", judges.says_whom_it_may_not,
+        "An init that is not root cannot signal what another user runs: it is killed at the end, and nobody knows why.",
+        "say which process could not be signalled (EPERM).", source=PROCESSES,
     ),
     _check(
         "PT-07", "a program that ignores SIGTERM is killed within the grace period", SHOULD, "deaf", judges.escalates,
@@ -154,8 +178,23 @@ CHECKS: tuple[Check, ...] = (
         "Where SIGPIPE is ignored or blocked, pipelines in scripts never end.", "leave SIGPIPE as it was.",
     ),
     _check(
+        "TT-01", "on a terminal the program has it", MUST, "on_terminal", judges.has_its_terminal,
+        "Who debugs with docker run -it needs a prompt, and a shell needs job control.",
+        "put the program into the foreground (tcsetpgrp), or leave it in the init's process group.",
+    ),
+    _check(
+        "TT-02", "Ctrl-C, Ctrl-\\ and Ctrl-Z reach the program", MUST, "on_terminal", judges.keys_reach_it,
+        "They are how people stop what they have started in a terminal.",
+        "put the program into the foreground, or forward what comes to the init instead; not both.",
+    ),
+    _check(
         "TT-04", "it starts without a terminal, and without stdin", MUST, "no_stdin", judges.without_stdin,
         "Most containers have no terminal; noise about it fills logs.", "take ENOTTY, EBADF and ENXIO for what they are.",
+    ),
+    _check(
+        "SE-01", "it works where new system calls are refused", MUST, "refused_calls", judges.takes_older_ways,
+        "Older engines answer EPERM to what they do not know, where a kernel says ENOSYS.",
+        "take any refusal of a newer call for its absence.", source=PROCESSES,
     ),
     _check(
         "SE-03", "it reaps and stops at the limit of processes", MUST, "crowd", judges.under_pids_limit,
@@ -210,12 +249,18 @@ def verify_init(
     for name in (one for one in wanted if one in TIMED):  # nothing else of ours runs beside them
         acts[name] = do(name)
     acts |= side_by_side(do, [name for name in wanted if name not in acts], plan.jobs, tell)
+    acts |= once_more(do, acts, lambda some: _failed(stage.case(some), checks))
     agent.now()  # is the observer still there, and with it the engine?
     case = stage.case(acts)
     return Run(
         case,
-        tuple(result_of(case, check, plan, lambda case, check: check.judge(case)) for check in checks),
+        tuple(result_of(case, check, plan, finding_of) for check in checks),
         first.stop.source,
         first.stop.ready.how if first.stop.ready else "",
         is_partial(plan, CHECKS),
     )
+
+
+def _failed(case: Case, checks: Sequence[Check]) -> set[str]:
+    """The acts that fail one of these checks."""
+    return {check.act for check in checks if finding_of(case, check).verdict is Verdict.FAIL}

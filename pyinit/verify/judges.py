@@ -12,7 +12,7 @@ from pyinit.containers.account import How
 from pyinit.init import signals
 from pyinit.init.options import show
 from pyinit.verify.acts import EARLY, REAP_WITHIN
-from pyinit.verify.evidence import Act, Case, Stop, describe, is_copy_of, is_shell, listed
+from pyinit.verify.evidence import Act, Case, Gap, Stop, describe, is_copy_of, is_shell, listed
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
 
 if TYPE_CHECKING:
@@ -25,15 +25,27 @@ INTERRUPTIBLE = 0.5
 more, so that a program whose stop takes half a second is always judged alike."""
 
 
-def _needs_stop(act: str) -> Callable[[Callable[[Case, Act, Stop], Finding]], Callable[[Case], Finding]]:
+def needs_act(act: str) -> Callable[[Callable[[Case, Act], Finding]], Callable[[Case], Finding]]:
+    """For judges of that act: skips when it was impossible."""
+
+    def wrap(judge: Callable[[Case, Act], Finding]) -> Callable[[Case], Finding]:
+        def judged(case: Case) -> Finding:
+            evidence = case.act(act)
+            return skipped(evidence.impossible) if evidence.impossible else judge(case, evidence)
+
+        judged.__doc__ = judge.__doc__
+        return judged
+
+    return wrap
+
+
+def needs_stop(act: str) -> Callable[[Callable[[Case, Act, Stop], Finding]], Callable[[Case], Finding]]:
     """For judges of an act that ends in a stop: skips when there was none."""
 
     def wrap(judge: Callable[[Case, Act, Stop], Finding]) -> Callable[[Case], Finding]:
         def judged(case: Case) -> Finding:
             evidence = case.act(act)
-            if evidence.stop is None:
-                return skipped(evidence.impossible)
-            return judge(case, evidence, evidence.stop)
+            return judge(case, evidence, evidence.stop) if evidence.stop else skipped(evidence.impossible)
 
         judged.__doc__ = judge.__doc__
         return judged
@@ -72,7 +84,7 @@ def _was_not_ready(case: Case) -> bool:
 # --- signals ---
 
 
-@_needs_stop("stop")
+@needs_stop("stop")
 def stops_on_signal(case: Case, _act: Act, stop: Stop) -> Finding:
     """SG-01: PID 1 ends by itself after the stop signal."""
     if not stop.forced:
@@ -92,7 +104,7 @@ def stops_on_signal(case: Case, _act: Act, stop: Stop) -> Finding:
     return failed(words, *evidence, fix=fix)
 
 
-@_needs_stop("stop")
+@needs_stop("stop")
 def stop_signal_heard(case: Case, _act: Act, stop: Stop) -> Finding:
     """SG-06: the declared stop signal is what the program gets."""
     if not case.image.declares_stop_signal or case.image.stop_signal == signals.TERM:
@@ -117,11 +129,9 @@ def stop_signal_heard(case: Case, _act: Act, stop: Stop) -> Finding:
     )
 
 
-def inside_is_harmless(case: Case) -> Finding:
+@needs_act("inside")
+def inside_is_harmless(_case: Case, act: Act) -> Finding:
     """SG-07: what SIGKILL and SIGSTOP from inside do to PID 1."""
-    act = case.act("inside")
-    if act.impossible:
-        return skipped(act.impossible)
     effects = act.seen["effects"]
     return note("; ".join(f"{name} from inside: {effect}" for name, effect in effects.items()))
 
@@ -129,7 +139,7 @@ def inside_is_harmless(case: Case) -> Finding:
 # --- the process tree ---
 
 
-@_needs_stop("stop")
+@needs_stop("stop")
 def no_waiting_shell(case: Case, _act: Act, stop: Stop) -> Finding:
     """ST-01: PID 1 is not a shell that only waits for one child. One that traps the stop signal, and ends on it, does more."""
     first = next((seen for seen in stop.before if seen.inside == 1), None)
@@ -148,7 +158,7 @@ def no_waiting_shell(case: Case, _act: Act, stop: Stop) -> Finding:
     return passed(f"PID 1 is {first.name!r}" + (f" with {len(children)} children" if is_shell(first) else ""))
 
 
-@_needs_stop("stop")
+@needs_stop("stop")
 def program_was_asked(case: Case, _act: Act, stop: Stop) -> Finding:
     """PT-01: a shell in front of the program passes the stop signal on, or is not there."""
     first = next((seen for seen in stop.before if seen.inside == 1), None)
@@ -188,7 +198,7 @@ def program_was_asked(case: Case, _act: Act, stop: Stop) -> Finding:
     )
 
 
-@_needs_stop("stop")
+@needs_stop("stop")
 def nobody_killed(_case: Case, _act: Act, stop: Stop) -> Finding:
     """PT-04: nobody is left when PID 1 goes, and nobody is SIGKILLed before."""
     if stop.account is None:
@@ -223,7 +233,7 @@ def nobody_killed(_case: Case, _act: Act, stop: Stop) -> Finding:
 # --- exit status ---
 
 
-@_needs_stop("stop")
+@needs_stop("stop")
 def exit_status(case: Case, _act: Act, stop: Stop) -> Finding:
     """EX-06: the exit status of a clean stop says success."""
     expected = {0, *case.options.get("expect_exit", ())}
@@ -238,7 +248,7 @@ def exit_status(case: Case, _act: Act, stop: Stop) -> Finding:
 # --- grace ---
 
 
-@_needs_stop("stop")
+@needs_stop("stop")
 def within_grace(case: Case, _act: Act, stop: Stop) -> Finding:
     """GR-01: it is over within the grace period."""
     if _was_not_ready(case):
@@ -249,15 +259,13 @@ def within_grace(case: Case, _act: Act, stop: Stop) -> Finding:
     return passed(f"{seconds_of(stop.seconds)} of {seconds_of(stop.grace)}: {seconds_of(margin)} to spare")
 
 
-def no_grace(case: Case) -> Finding:
+@needs_act("at_once")
+def no_grace(_case: Case, act: Act) -> Finding:
     """GR-02: what `docker stop -t 0` costs."""
-    act = case.act("at_once")
-    if act.impossible:
-        return skipped(act.impossible)
     return note(f"docker stop -t 0 took {seconds_of(act.seen['seconds'])}: SIGKILL at once, nobody was asked")
 
 
-@_needs_stop("twice")
+@needs_stop("twice")
 def second_signal(case: Case, act: Act, stop: Stop) -> Finding:
     """GR-03: a second stop signal does no harm."""
     plain = case.plain
@@ -286,11 +294,9 @@ def second_signal(case: Case, act: Act, stop: Stop) -> Finding:
     )
 
 
-def request_finished(case: Case) -> Finding:
+@needs_act("request")
+def request_finished(_case: Case, act: Act) -> Finding:
     """GR-06: a request that is under way is finished."""
-    act = case.act("request")
-    if act.impossible:
-        return skipped(act.impossible)
     seen = act.seen
     if seen.get("early"):
         return skipped("the request was over before the stop began: give a --request URL that takes a second or more")
@@ -318,11 +324,9 @@ def _code_of(status: str) -> int:
 # --- start ---
 
 
-def early_signal(case: Case) -> Finding:
+@needs_act("early")
+def early_signal(_case: Case, act: Act) -> Finding:
     """ST-02: how many stop signals are lost right after the start."""
-    act = case.act("early")
-    if act.impossible:
-        return skipped(act.impossible)
     lost, rounds = act.seen["lost"], act.seen["rounds"]
     total = sum(lost.values())
     window = max((delay for delay, number in lost.items() if number), default=None)
@@ -340,7 +344,7 @@ def _as_before(act_name: str, needs: str) -> Callable[[Case], Finding]:
     def judge(case: Case) -> Finding:
         act = case.act(act_name)
         if act.stop is None:
-            return skipped(f"{needs}: {act.impossible}")
+            return skipped(f"{needs}: {act.impossible}" if act.gap is Gap.NOT_READY else act.impossible)
         stop, plain = act.stop, case.plain
         evidence = [ended_how(stop, process) for process in stop.members]
         if stop.forced:
@@ -380,11 +384,9 @@ def resize_is_harmless(case: Case) -> Finding:
 # --- zombies ---
 
 
-def orphans_reaped(case: Case) -> Finding:
+@needs_act("orphans")
+def orphans_reaped(_case: Case, act: Act) -> Finding:
     """ZO-01: an orphan that ends is reaped."""
-    act = case.act("orphans")
-    if act.impossible:
-        return skipped(act.impossible)
     seen = act.seen
     if seen["ended"] is not None:
         return _ended_with_orphans(seen["ended"])
@@ -411,11 +413,9 @@ def _ended_with_orphans(status: int) -> Finding:
     )
 
 
-def zombies_flat(case: Case) -> Finding:
+@needs_act("orphans")
+def zombies_flat(_case: Case, act: Act) -> Finding:
     """ZO-02: many orphans, and ten runs of the health check, leave no zombies."""
-    act = case.act("orphans")
-    if act.impossible:
-        return skipped(act.impossible)
     seen = act.seen
     if seen["ended"] is not None:
         return _ended_with_orphans(seen["ended"])
@@ -440,7 +440,7 @@ def zombies_flat(case: Case) -> Finding:
     return passed(f"none of {seen['injected']} orphans is left{runs}")
 
 
-@_needs_stop("stop")
+@needs_stop("stop")
 def lazy_parents(_case: Case, _act: Act, stop: Stop) -> Finding:
     """ZO-03: zombies whose own parent lives are that parent's to reap."""
     if not stop.before:
@@ -459,7 +459,7 @@ def lazy_parents(_case: Case, _act: Act, stop: Stop) -> Finding:
     )
 
 
-@_needs_stop("hung")
+@needs_stop("hung")
 def hanging_exec(case: Case, _act: Act, stop: Stop) -> Finding:
     """ZO-04: an exec session that hangs does not hold up the stop."""
     plain = case.plain
@@ -472,7 +472,7 @@ def hanging_exec(case: Case, _act: Act, stop: Stop) -> Finding:
 # --- output ---
 
 
-@_needs_stop("stop")
+@needs_stop("stop")
 def last_words(case: Case, _act: Act, stop: Stop) -> Finding:
     """FD-05: what it writes last reaches the log."""
     wanted = case.options.get("last_log")

@@ -93,13 +93,6 @@ class JudgeOptions(RunOptions, total=False):
     jobs: int
 
 
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("platform", "runtime", "entrypoint", "shm-size", "pull", "compose", "service", "config"), str),
-    **dict.fromkeys(("security-opt", "ulimit"), list),
-    **KEYS,
-}
-"""Of what can be said in Python: more than in a file."""
-
 _LINES = ("ready-cmd", "entrypoint")
 """Commands that are one text on a command line."""
 
@@ -109,14 +102,12 @@ def of_python(
 ) -> SimpleNamespace:
     """Options as they are written in Python; `known` are their names. Raises SettingsError, which begins with `where`."""
     names = [*JudgeOptions.__annotations__, *(key.replace("-", "_") for key in KEYS), "image", "after", "baseline"]
-    options = SimpleNamespace(**{**dict.fromkeys(names), "pull": "missing"})
+    options = SimpleNamespace(**dict.fromkeys([*names, "init"]))
     for name, value in given.items():
         if name not in known:
             raise SettingsError(f"{where}: there is no option {name!r}{nearest(name, known)}")
         key = name.replace("_", "-")
-        plain = _plain(key, value)
-        check_value(where, key, plain, checks, _TYPES)
-        setattr(options, name, plain)
+        setattr(options, name, check_value(where, key, _plain(key, value), checks) if key in KEYS else str(value))
     for check, reason in (options.skip or {}).items():
         check_reason(where, check, reason, checks)
     return options
@@ -127,13 +118,16 @@ def of_mark(
 ) -> tuple[SimpleNamespace, Settings]:
     """Options of a test's mark, upon those of the file in `folder`; and what is left out, as settings. Raises SettingsError."""
     options = of_python(where, given, JudgeOptions.__annotations__, CHECKS)
-    if [bool(words), options.compose is not None].count(True) != 1 or len(words) > 1 or not all(map(_is_name, words)):
-        raise SettingsError(f"{where}: which image? Write its name first; or compose= and service=")
-    if (options.compose is None) != (options.service is None):
-        raise SettingsError(f"{where}: compose= and service= belong together")
+    which = f"{where}: which image? Write its name first; or compose= and service="
+    if len(words) > 1 or not all(map(_is_name, words)):
+        raise SettingsError(which)
     options.image = next(iter(words), None)
     said = load(Path(options.config) if options.config else None, folder, CHECKS)
     merge(options, said, CHECKS)
+    if (options.image is None) == (options.compose is None):
+        raise SettingsError(which)
+    if (options.compose is None) != (options.service is None):
+        raise SettingsError(f"{where}: compose= and service= belong together")
     left_out = {**said.skip, **(options.skip or {})}
     options.skip = None
     return options, Settings(said.path, {"skip": left_out})
@@ -145,7 +139,7 @@ def _is_name(word: object) -> bool:
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401 - of the key's type
     """As a command line has it."""
-    if _TYPES[key] is list:
+    if key in KEYS and KEYS[key].kind is list:
         if isinstance(value, dict):
             return [f"{name}={one}" for name, one in value.items()]
         if isinstance(value, str | int) and key != "command":
@@ -171,7 +165,7 @@ def stage_of(engine: Engine, agent: Agent, compose: Compose | None, options: Opt
         options.ready_log or "",
         options.ready_tcp or 0,
         tuple(words_of("--ready-cmd", options.ready_cmd or "")),
-        options.ready_timeout or 60.0,
+        60.0 if options.ready_timeout is None else options.ready_timeout,
     )
     judging = {
         "expect_exit": tuple(options.expect_exit or ()),
@@ -200,21 +194,22 @@ def subject_of(engine: Engine, agent: Agent, compose: Compose | None, options: O
             options.compose,
             options.service,
             grace=options.timeout,
-            pull=options.pull,
+            pull=options.pull or "missing",
             agent=(agent.image, tuple(agent.command)),
             shares=bool(options.share_volumes),
         )
-    image = image_of(engine, options.image, run, arguments, options.pull)
+    image = image_of(engine, options.image, run, arguments, options.pull or "missing")
     grace = 10 if options.timeout is None else options.timeout
     copier = ("", ()) if options.share_volumes else (agent.image, tuple(agent.command))
     return ImageSubject(image, grace, arguments, run, words, *copier)
 
 
 def merge(options: Options, said: Settings, table: Sequence[Check]) -> None:
-    """What the file says, where the command line says nothing; without checks that are not for what is judged."""
+    """What the file says, where the command line says nothing; without checks, and a service, that are not for what is judged."""
+    elsewhere = ("skip", *(("compose", "service") if options.image or options.init is not None else ()))
     for key, value in said.values.items():
         name = key.replace("-", "_")
-        if key != "skip" and getattr(options, name) is None:
+        if key not in elsewhere and getattr(options, name) is None:
             setattr(options, name, [word for word in value if chosen(word, table)] if key in CHECK_LISTS else value)
 
 
@@ -358,7 +353,7 @@ def url_of(text: str) -> tuple[str, int, str]:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise SettingsError(f"--request {text}: {error}: write http://127.0.0.1:PORT/PATH") from None
-    if parts.scheme != "http" or not host:
+    if parts.scheme != "http" or not host or port == 0:
         raise SettingsError(f"--request {text}: write http://127.0.0.1:PORT/PATH")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return host, port or 80, path
+    return host, 80 if port is None else port, path

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyinit.verify.acts import Stage, perform
 from pyinit.verify.catalogue import CHECKS
+from pyinit.verify.evidence import Gap
 from pyinit.verify.ready import SETTLED
 from pyinit.verify.verdicts import Check, Finding, Result, Source, Verdict, skipped
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pyinit.verify.evidence import Act, Case, Stop
-
-NEAR = 0.2
-"""The share of the grace period that, where less is left of it, has a stop done once more before it is judged."""
 
 
 class ImpossibleRunError(Exception):
@@ -77,7 +75,7 @@ def run(stage: Stage, plan: Plan, tell: Callable[[str, int, int], None]) -> Run:
     if first.stop is None:
         raise ImpossibleRunError(first.impossible)
     stop = first.stop
-    if not stop.forced and stop.seconds > (1 - NEAR) * stop.grace:
+    if stop.is_close and not stop.forced:  # one that was forced is looked at by `patient` and `straight`
         again = perform(stage, "stop")
         if again.stop is not None and again.stop.seconds < stop.seconds:
             first, stop = again, again.stop
@@ -93,10 +91,13 @@ def run(stage: Stage, plan: Plan, tell: Callable[[str, int, int], None]) -> Run:
     tell("the other acts", 1, len(others) + 1)
     acts |= side_by_side(partial(perform, stage), others, jobs, tell)
     if stage.readiness.looks:  # they were asked sooner than the first: what fails so gets as long as that
-        failed = {
-            one.check.act for one in (_judge(stage.case(acts), check, plan) for check in chosen) if is_failure(one)
-        }
+        failed = _failed(stage.case(acts), chosen, plan)
         acts |= side_by_side(partial(perform, patient), [name for name in others if name in failed], jobs, tell)
+    acts |= once_more(
+        partial(perform, patient),
+        {name: acts[name] for name in others},
+        lambda some: _failed(stage.case({**acts, **some}), chosen, plan),
+    )
     if stage.agent:  # an act that the engine or the observer did not live to see is no act that was impossible
         stage.agent.now()
     case = stage.case(acts)
@@ -131,6 +132,28 @@ def side_by_side(
     return acts
 
 
+def once_more(
+    do: Callable[[str], Act], acts: Mapping[str, Act], failed: Callable[[Mapping[str, Act]], set[str]]
+) -> dict[str, Act]:
+    """Of the acts that have failed a check, those whose stop took about as long as it might, done again, one at a time: what passes counts.
+
+    `failed` tells the acts that fail. One that passes needs no second look: a busy machine makes nothing quicker.
+    """
+    better = {}
+    for name in [name for name in acts if name in failed(acts)]:
+        stop = acts[name].stop
+        if stop is not None and stop.is_close:
+            again = do(name)
+            if again.stop is not None and name not in failed({**acts, name: again}):
+                better[name] = again
+    return better
+
+
+def _failed(case: Case, checks: Sequence[Check], plan: Plan) -> set[str]:
+    """The acts that fail one of these checks."""
+    return {one.check.act for one in (_judge(case, check, plan) for check in checks) if is_failure(one)}
+
+
 def result_of(case: Case, check: Check, plan: Plan, find: Callable[[Case, Check], Finding]) -> Result:
     """What `find` says of a check, unless it was left out, with all that a report wants to know besides."""
     required = check.required or check.id in plan.require
@@ -153,7 +176,7 @@ def _judge(case: Case, check: Check, plan: Plan) -> Result:
     result = result_of(case, check, plan, _finding)
     if check.id == "ZO-01" and result.finding.verdict is Verdict.SKIPPED and not result.excused:
         unseen = case.plain is not None and case.plain.account is None
-        if unseen or case.act(check.act).absent:  # its need is not there: that is no gap
+        if unseen or case.act(check.act).gap is Gap.ABSENT:  # its need is not there: that is no gap
             return replace(result, required=check.id in plan.require)
     if _follows_from_failure(case, check) and not result.excused:
         if all(one.id != "SG-01" for one in plan.checks):
@@ -180,7 +203,12 @@ def _finding(case: Case, check: Check) -> Finding:
         return skipped("because SG-01 failed: it does not stop cleanly")
     if check.clean and plain is not None and plain.forced:
         return skipped("because it was not ready when it was asked to stop: see SG-01")
-    for stop in (plain, case.act(check.act).stop):
+    return finding_of(case, check)
+
+
+def finding_of(case: Case, check: Check) -> Finding:
+    """What its judge says, if both stops were seen by a source that knows what is judged: the plain one, and the act's own."""
+    for stop in (case.plain, case.act(check.act).stop):
         unknown = stop and unknowable(check.source, stop)
         if unknown:
             return skipped(unknown)

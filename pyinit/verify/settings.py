@@ -9,12 +9,14 @@ expect-exit = [143]
 EX-06 = "a JVM ends with 143; our job runner knows"
 ```
 
-Keys are the long options without their dashes. The command line goes before the file. Strict: an unknown key is an error, and so is a
-check that is unknown. Where an init is judged, its checks are known besides those of an image: one file serves both.
+Keys are the long options without their dashes (`options` has them all), and their values mean the same: paths are from the folder in
+which the command is typed. The command line goes before the file. Strict: an unknown key is an error, and so is a check that is unknown.
+Where an init is judged, its checks are known besides those of an image: one file serves both.
 """
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 import tomllib
@@ -23,50 +25,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyinit.verify.catalogue import ALIASES, CHECKS
+from pyinit.verify.options import NOT_IN_A_FILE, Key, keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pyinit.verify.verdicts import Check
 
-KEYS: Mapping[str, type | tuple[type, ...]] = {
-    "ready-log": str,
-    "ready-tcp": int,
-    "ready-cmd": str,
-    "ready-timeout": (int, float),
-    "timeout": int,
-    "expect-exit": list,
-    "last-log": str,
-    "request": str,
-    "require": list,
-    "check": list,
-    "jobs": int,
-    "strict": bool,
-    "thorough": bool,
-    "env": list,
-    "env-file": str,
-    "volume": list,
-    "share-volumes": bool,
-    "publish": list,
-    "network": str,
-    "user": str,
-    "tmpfs": list,
-    "cap-add": list,
-    "cap-drop": list,
-    "memory": str,
-    "read-only": bool,
-    "command": list,
-    "skip": dict,
-}
-"""Each key and what its value is."""
-
-
-ELEMENTS: Mapping[str, type] = {"expect-exit": int}
-"""What a list has, where that is no text."""
-
-REGEXES = ("ready-log", "last-log")
+KEYS: Mapping[str, Key] = keys()
+"""Each key and what its value is, from the table of options."""
 
 CHECK_LISTS = ("check", "require")
+
+WORDS: Mapping[type, str] = {
+    str: "a text", int: "a whole number", float: "a number", list: "a list", bool: "true or false", dict: "a table",
+}  # fmt: skip
 
 
 class SettingsError(Exception):
@@ -135,27 +108,29 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _checked(path: Path, text: str, values: Mapping[str, Any], checks: Sequence[Check]) -> Mapping[str, Any]:
-    for key, value in values.items():
-        check_value(f"{path}, line {_line(path, text, key)}", key, value, checks)
+    """The values, as the command line would have them."""
+    found = {
+        key: check_value(f"{path}, line {_line(path, text, key)}", key, value, checks) for key, value in values.items()
+    }
     for check, reason in values.get("skip", {}).items():
         check_reason(f"{path}, line {_line(path, text, check)}", check, reason, checks)
-    return values
+    return found
 
 
-def check_value(
-    where: str,
-    key: str,
-    value: Any,  # noqa: ANN401 - whatever was written
-    checks: Sequence[Check],
-    keys: Mapping[str, type | tuple[type, ...]] = KEYS,
-) -> None:
-    """Whether there is such a key, and its value is of its type. Raises SettingsError, which begins with `where`."""
-    wanted = keys.get(key)
+def check_value(where: str, key: str, value: Any, checks: Sequence[Check]) -> Any:  # noqa: ANN401 - whatever was written
+    """The value of a key, as the command line would have it. Raises SettingsError, which begins with `where`."""
+    wanted = KEYS.get(key)
     if wanted is None:
-        raise SettingsError(f"{where}: there is no key {key!r}{nearest(key, keys)}")
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise SettingsError(f"{where}: {key} must be {_called(wanted)}, not {value!r}")
-    _check_within(where, key, value, checks)
+        raise SettingsError(f"{where}: there is no key {key!r}{_instead(key)}")
+    if not _is(value, wanted.kind):
+        raise SettingsError(f"{where}: {key} must be {WORDS[wanted.kind]}, not {value!r}")
+    for one in value if isinstance(value, list) else ():
+        if not _is(one, wanted.element):
+            raise SettingsError(f"{where}: each of {key} must be {WORDS[wanted.element]}, not {one!r}")
+    for word in value if key in CHECK_LISTS else ():
+        if not chosen(word, checks):
+            raise SettingsError(f"{where}: there is no check {word!r}{nearest(word.upper(), ids(checks))}")
+    return [_made(where, key, one) for one in value] if isinstance(value, list) else _made(where, key, value)
 
 
 def check_reason(where: str, check: str, reason: object, checks: Sequence[Check]) -> None:
@@ -166,20 +141,27 @@ def check_reason(where: str, check: str, reason: object, checks: Sequence[Check]
         raise SettingsError(f'{where}: say why {check} is left out: {check} = "because ..."')
 
 
-def _check_within(where: str, key: str, value: Any, checks: Sequence[Check]) -> None:  # noqa: ANN401 - of the key's type
-    """What is in a list or a text of the right type."""
-    wanted = ELEMENTS.get(key, str)
-    for one in value if isinstance(value, list) else ():
-        if type(one) is not wanted:
-            raise SettingsError(f"{where}: each of {key} must be {_called(wanted)}, not {one!r}")
-    for word in value if key in CHECK_LISTS else ():
-        if not chosen(word, checks):
-            raise SettingsError(f"{where}: there is no check {word!r}{nearest(word.upper(), ids(checks))}")
-    if key in REGEXES:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise SettingsError(f"{where}: {key}: {value!r} is no regular expression: {error}") from None
+def _is(value: object, wanted: type) -> bool:
+    """Whether it is of that type: a whole number is a number, too, and neither is true or false."""
+    return type(value) is wanted or (wanted is float and type(value) is int)
+
+
+def _made(where: str, key: str, value: Any) -> Any:  # noqa: ANN401 - of the key's type
+    """What the command line makes of the same text."""
+    choices = KEYS[key].choices
+    if choices and value not in choices:
+        raise SettingsError(f"{where}: {key} must be one of {', '.join(choices)}, not {value!r}")
+    try:
+        return KEYS[key].made(value) if isinstance(value, str) else value
+    except argparse.ArgumentTypeError as error:
+        raise SettingsError(f"{where}: {key}: {error}") from None
+
+
+def _instead(key: str) -> str:
+    """What to do about a key that is none."""
+    if key in NOT_IN_A_FILE:
+        return f", --{key} is for the command line alone: {NOT_IN_A_FILE[key]}"
+    return nearest(key, KEYS)
 
 
 def _line(path: Path, text: str, key: str) -> int:
@@ -211,9 +193,3 @@ def nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(word, known, 1)
     return f"; write {close[0]!r}?" if close else f"; there are {', '.join(known)}"
-
-
-def _called(wanted: type | tuple[type, ...]) -> str:
-    if isinstance(wanted, tuple):
-        return "a number"
-    return {str: "a text", int: "a whole number", list: "a list", bool: "true or false", dict: "a table"}[wanted]

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import docker.errors
@@ -12,6 +12,7 @@ import docker.models.containers
 import requests.exceptions
 from docker.client import DockerClient
 
+from bench.common import BrokenError, Faults, Progress
 from bench.inits import (
     CATATONIT,
     DIRECT,
@@ -21,12 +22,10 @@ from bench.inits import (
     NATIVE,
     PEERS,
     PYTHON_FLAGS,
-    TINI,
     TINI_STATIC,
-    BrokenError,
     Init,
 )
-from bench.report import Bar, Measured, Row
+from bench.report import TINI, Bar, Measured, Row
 
 LABEL = "pyinit.bench"
 IMAGE = "pyinit-bench"
@@ -58,8 +57,8 @@ def lost_signals(
     rounds: int,
     many: int,
     wheel: Path | None,
-    progress: Callable[[str], None],
-    faults: list[str],
+    progress: Progress,
+    faults: Faults,
 ) -> Measured:
     """How many of `rounds` TERM right after start never reached the program: it went on running. `direct` is the control.
 
@@ -123,7 +122,7 @@ def _build(root: Path, client: DockerClient, wheel: Path, inits: Sequence[Init])
             raise BrokenError(f"the image for the containers cannot be built: {error}\n{log}") from error
 
 
-def _measure(client: DockerClient, row: Row, rounds: int, progress: Callable[[str], None], faults: list[str]) -> None:
+def _measure(client: DockerClient, row: Row, rounds: int, progress: Progress, faults: Faults) -> None:
     containers = {
         name: client.containers.create(
             IMAGE, [*COMMANDS[name], "sleep", "infinity"], network_mode="none", labels=[LABEL]

@@ -10,20 +10,18 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self, TypeVar
+from typing import IO, Self
 
-T = TypeVar("T")
+from bench.common import BrokenError, wait_for
+from bench.report import TINI
+from support import processes
 
 CLONE_NEWPID = 0x20000000
 PYTHON_FLAGS = ("-I", "-S", "-B", "-X", "utf8")
 """The second start's (pyinit/init/start.py)."""
-
-
-class BrokenError(Exception):
-    """The bench itself does not work here; the text says why. No measured number is ever one."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Init:
 
 
 DIRECT = Init("direct", ())
-TINI, TINI_STATIC, DUMB_INIT, CATATONIT = "tini", "tini-static", "dumb-init", "catatonit"
+TINI_STATIC, DUMB_INIT, CATATONIT = "tini-static", "dumb-init", "catatonit"
 PEERS = (TINI, TINI_STATIC, DUMB_INIT, CATATONIT)
 NATIVE, ENGINE, LAUNCHER = "pyinit", "pyinit, python3 -I -S", "pyinit, launcher"
 PYTHON = (ENGINE, LAUNCHER)
@@ -84,12 +82,6 @@ def _version(path: str | None) -> str:
     )
     words = [word for word in result.stdout.replace("_", " ").split() if word.lstrip("v")[:1].isdigit()]
     return words[0].lstrip("v") if words else ""
-
-
-def in_turn(all_of_them: Sequence[T], i: int) -> list[T]:
-    """Round `i`'s order: each begins once in a while, since whoever follows a busy neighbour finds a warmer or a colder machine."""
-    first = i % len(all_of_them)
-    return [*all_of_them[first:], *all_of_them[:first]]
 
 
 # --- one start, timed ---
@@ -181,7 +173,7 @@ class Running:
 
     def stat(self) -> list[str]:
         """/proc/PID/stat from the state on (proc_pid_stat(5))."""
-        return _stat(self.pid)
+        return processes.stat(self.pid)
 
     def switches(self) -> int:
         """How often its threads have gone to sleep of their own accord: as often as they were woken."""
@@ -194,13 +186,11 @@ class Running:
 
     def memory(self) -> dict[str, int]:
         """/proc/PID/smaps_rollup, in kB."""
-        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text("utf-8").splitlines()[1:]
-        return {key: int(rest.split()[0]) for key, _, rest in (line.partition(":") for line in lines)}
+        return processes.memory(self.pid)
 
     def cpu(self) -> int:
-        """Time on the CPU so far, in nanoseconds. stat's utime and stime count whole clock ticks, of 10 ms as a rule."""
-        tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text("ascii").split()[0]) for task in tasks)
+        """Time on the CPU so far, in nanoseconds."""
+        return processes.cpu(self.pid)
 
     def zombies(self) -> int:
         """Its children that have ended and that it has not reaped."""
@@ -208,22 +198,9 @@ class Running:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    state, parent = _stat(int(entry.name))[:2]
+                    state, parent = processes.stat(int(entry.name))[:2]
                     count += state == "Z" and int(parent) == self.pid
         return count
 
     def has_no_zombies(self) -> bool:
         return self.zombies() == 0
-
-
-def _stat(pid: int) -> list[str]:
-    # the name may hold spaces and parentheses; what follows the last ) does not
-    return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-
-
-def wait_for(condition: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise BrokenError(f"waited {timeout:g} s for {what}")
-        time.sleep(0.01)

@@ -11,8 +11,8 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from bench.common import BrokenError, Faults, Progress, in_turn, wait_for
 from bench.inits import (
     CATATONIT,
     DIRECT,
@@ -21,18 +21,11 @@ from bench.inits import (
     NATIVE,
     PYTHON,
     PYTHON_FLAGS,
-    TINI,
-    BrokenError,
     Init,
     Running,
-    in_turn,
     next_child_is_pid_1,
-    wait_for,
 )
-from bench.report import Bar, Measured, Row
-
-Progress = Callable[[str], None]
-Faults = list[str]
+from bench.report import TINI, Bar, Measured, Row
 
 MEGABYTE = 1024  # in /proc's kB
 SLEEP = ("sh", "-c", "echo ready; exec sleep infinity")
@@ -256,13 +249,3 @@ def growth(inits: Sequence[Init], count: int, progress: Progress) -> Measured:
             grown[init.name] = [running.memory()["Private_Dirty"] - before]
     title = f"private dirty, growth by {count:,} orphans"
     return [Row(title, "kB", 0, grown, {NATIVE: Bar(0)}, with_ratio=False)], []
-
-
-def machine() -> str:
-    """The CPU's name and how many of them this process may use."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{len(os.sched_getaffinity(0))} x {names[0] if names else 'unknown CPU'}"

@@ -221,6 +221,12 @@ def pm2_image(client: docker.DockerClient, init: Init) -> str:
 
 
 @pytest.fixture(scope="session")
+def moving_image(client: docker.DockerClient, init: Init) -> str:
+    """The same with those from which people move over: supervisord and s6."""
+    return _build(client, _command_output("docker/base", "moving"), init)
+
+
+@pytest.fixture(scope="session")
 def runsc_problem(client: docker.DockerClient, image: str) -> str:
     """Why gVisor cannot be used here; empty if it can. (It cannot in a chroot, for one.)"""
     if "runsc" not in client.info()["Runtimes"]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import docker
 
+import pyinit
 from pyinit.containers.engine import Engine
 from pyinit.containers.remote import Agent
 from pyinit.verify.init_acts import Init
@@ -49,6 +50,8 @@ exec pm2-runtime start "$program" --interpreter none --no-autorestart -- "$@"
     ),
 }
 ADAPTER = "/usr/local/bin/adapter"
+PACKAGE = "/python/pyinit"
+"""Where the Python engine lies in a container."""
 
 
 def adapted(name: str) -> Init:
@@ -71,9 +74,14 @@ def adapted(name: str) -> Init:
 
 def inits() -> list[Init]:
     """Those that are here."""
-    pyinit = str(Path(sys.executable).parent / "pyinit")
+    native = str(Path(sys.executable).parent / "pyinit")
     options = ("--grace", "3600ms", "--termination-log", "/dev/termination-log", "--")
-    found = [Init((pyinit, *options), name="pyinit, configured")]
+    package = Path(pyinit.__file__).resolve().parent
+    second = ("python3", "-I", "-S", "-B", "-X", "utf8", f"{PACKAGE}/init/__main__.py")
+    found = [
+        Init((native, *options), name="pyinit, native"),
+        Init((*second, *options), BASE, {str(package): PACKAGE}, name="pyinit, Python"),
+    ]
     peers = (("tini",), ("tini", "-g"), ("dumb-init",), ("catatonit",), ("docker-init",))
     found += [
         Init((path, *options, "--"), name=" ".join((name, *options)))
@@ -112,7 +120,7 @@ def write(runs: dict[str, Run], where: str) -> None:
     _, line, kept = file.read_text(encoding="utf-8").partition(LINE) if file.exists() else ("", LINE, "\n")
     file.write_text(
         "# Inits, judged\n\n"
-        f"Written by peers.py in one run: {where}. `pyinit, configured` has `--grace 3600ms --termination-log "
+        f"Written by peers.py in one run: {where}. Both of pyinit have `--grace 3600ms --termination-log "
         '/dev/termination-log`; `sh -c` and `bash -c` run `"$@"; exit $?`; `nothing`: the program is PID 1.\n'
         "A failure shows its severity: **must**, or **should** where an init by its own documentation leaves that to others.\n\n"
         + table(runs)

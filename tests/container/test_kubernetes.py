@@ -1,4 +1,4 @@
-"""The manifests in docker/kubernetes: their numbers fit together, and podman runs and stops them as they say.
+"""The manifests in docker/kubernetes and those of `pyinitctl export`: their numbers fit together, and podman runs and stops them.
 
 Here podman has its storage, its locks and its settings in a folder of the test, which goes with it.
 """
@@ -10,10 +10,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,47 @@ from support.waiting import until
 PROJECT = Path(__file__).resolve().parents[2]
 MANIFESTS = sorted((PROJECT / "docker" / "kubernetes").glob("*.yaml"))
 IMAGE = "localhost/pyinit-example:latest"
+TAGGED = "localhost/pyinit-example:tagged"
+"""The same. A manifest without imagePullPolicy, as `export` writes it, makes podman look for a newer `latest`."""
+
+APPS = """\
+[apps.web]
+command = ["python3", "-u", "-c", '''
+import os, signal, time
+asked, ticks = [], 0
+signal.signal(signal.SIGTERM, lambda *_: asked.append(ticks))
+print("ready on", os.environ["PORT"], flush=True)
+while not asked:
+    ticks += 1
+    time.sleep(0.02)
+print("asked after", ticks)
+''']
+environment = { PORT = "8080" }
+instances = "max"
+drain = "3s"
+grace = "10s"
+
+[apps.mailer]
+command = ["python3", "-u", "-c", '''
+import signal, sys
+signal.signal(signal.SIGINT, lambda *_: sys.exit(7))
+print("ready", flush=True)
+while True:
+    signal.pause()
+''']
+stop_signal = "INT"
+instances = 2
+
+[apps.deaf]
+command = ["python3", "-u", "-c", '''
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+while True:
+    signal.pause()
+''']
+grace = "1s"
+"""
 
 CONF = """\
 [containers]
@@ -246,33 +289,52 @@ def load_image(podman: Podman, client: docker.DockerClient, image: str) -> None:
         client.images.remove(str(made.id))
     found = re.search(r"sha256:[0-9a-f]+", said)
     assert found, said
-    podman("tag", found[0], IMAGE)
+    podman("tag", found[0], IMAGE, TAGGED)
+
+
+def pod_of(manifest: Manifest) -> dict[str, Any]:
+    """The pod's own part."""
+    found: dict[str, Any] = manifest["spec"] if manifest["kind"] == "Pod" else manifest["spec"]["template"]["spec"]
+    return found
+
+
+def pods_of(manifest: Manifest) -> Sequence[str]:
+    """The names that podman gives to its pods; none for what makes none."""
+    name = str(manifest["metadata"]["name"])
+    if manifest["kind"] == "Deployment":
+        return [f"{name}-pod-{number}" for number in range(manifest["spec"].get("replicas", 1))]
+    return [name] if manifest["kind"] == "Pod" else []
 
 
 @contextlib.contextmanager
-def played(podman: Podman, name: str, tmp_path: Path) -> Iterator[Mapping[str, Path]]:
-    """Run a manifest; gives the termination log of each container, which is mounted as the kubelet mounts it."""
-    manifest = load(name)
+def played(podman: Podman, manifests: Sequence[Manifest], tmp_path: Path) -> Iterator[Mapping[str, Path]]:
+    """Run manifests; gives the termination log of each container, which is mounted as the kubelet mounts it."""
     logs: dict[str, Path] = {}
-    volumes = manifest["spec"].setdefault("volumes", [])
-    for container in manifest["spec"]["containers"]:
-        logs[container["name"]] = log = tmp_path / f"{container['name']}.log"
-        log.touch()
-        volumes.append({"name": container["name"], "hostPath": {"path": str(log), "type": "File"}})
-        path = container.get("terminationMessagePath", "/dev/termination-log")
-        container.setdefault("volumeMounts", []).append({"name": container["name"], "mountPath": path})
-    file = tmp_path / name
-    file.write_text(yaml.safe_dump(manifest), encoding="utf-8")
-    pod = manifest["metadata"]["name"]
+    containers = []
+    pods = [pod for manifest in manifests for pod in pods_of(manifest)]
+    for manifest in filter(pods_of, manifests):
+        volumes = pod_of(manifest).setdefault("volumes", [])
+        for container in pod_of(manifest)["containers"]:
+            containers += [f"{pod}-{container['name']}" for pod in pods_of(manifest)]
+            logs[container["name"]] = log = tmp_path / f"{container['name']}.log"
+            log.touch()
+            volumes.append({"name": container["name"], "hostPath": {"path": str(log), "type": "File"}})
+            path = container.get("terminationMessagePath", "/dev/termination-log")
+            container.setdefault("volumeMounts", []).append({"name": container["name"], "mountPath": path})
+    file = tmp_path / "played.yaml"
+    file.write_text(yaml.safe_dump_all(manifests, explicit_start=True), encoding="utf-8")
     try:
-        podman("kube", "play", "--network=none", str(file))
+        print(
+            podman("kube", "play", "--network=none", str(file), errors_too=True)
+        )  # it also tells what it does not know
         yield logs
     except BaseException:
-        for container in logs:
-            print(f"--- {container}\n{podman('logs', f'{pod}-{container}', fails=True, errors_too=True)}")
+        for name in containers:
+            print(f"--- {name}\n{podman('logs', name, fails=True, errors_too=True)}")
         raise
     finally:
-        podman("pod", "rm", "--force", "--time", "0", pod, fails=True)
+        for pod in pods:
+            podman("pod", "rm", "--force", "--time", "0", pod, fails=True)
 
 
 def events(log: str) -> Sequence[Manifest]:
@@ -287,7 +349,7 @@ def ready(podman: Podman, container: str) -> None:
 @pytest.mark.engines(engines.NATIVE)  # which is what a pod gets; loading an image into podman takes a while
 def test_a_pod_drains_and_ends_in_order(podman: Podman, tmp_path: Path) -> None:
     """pod.yaml: PID 1, a drain during which the program works on, everybody ends by themselves, and the reason is kept."""
-    with played(podman, "pod.yaml", tmp_path) as logs:
+    with played(podman, [load("pod.yaml")], tmp_path) as logs:
         ready(podman, "shop-shop")
         assert inner_pid(podman.pid("shop-shop")) == 1
         began = time.monotonic()
@@ -319,7 +381,7 @@ def test_a_pod_drains_and_ends_in_order(podman: Podman, tmp_path: Path) -> None:
 @pytest.mark.engines(engines.NATIVE)
 def test_a_shared_process_namespace(podman: Podman, tmp_path: Path) -> None:
     """pod-shared.yaml: PID 1 is the pause process; pyinit adopts, reaps and ends its own, and nobody else's."""
-    with played(podman, "pod-shared.yaml", tmp_path) as logs:
+    with played(podman, [load("pod-shared.yaml")], tmp_path) as logs:
         ready(podman, "shop-shared-shop")
         until(lambda: "ready" in podman.logs("shop-shared-bystander"), 30, "the bystander")
         ours, bystander = podman.pid("shop-shared-shop"), podman.pid("shop-shared-bystander")
@@ -341,6 +403,52 @@ def test_a_shared_process_namespace(podman: Podman, tmp_path: Path) -> None:
         # the negative control: it does say when somebody touches it
         podman("kill", "--signal", "TERM", "shop-shared-bystander")
         until(lambda: "told to stop" in podman.logs("shop-shared-bystander"), 10, "the bystander's word")
+
+
+@pytest.mark.engines(engines.NATIVE)
+def test_exported_pods_drain_and_end_as_their_file_says(podman: Podman, tmp_path: Path) -> None:
+    """`pyinitctl export`: one process under pyinit in each pod; drained, asked by its own signal, and its status kept."""
+    (tmp_path / "apps.toml").write_text(APPS, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pyinit.ctl", "export", "kubernetes", "apps.toml", "--image", TAGGED],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    manifests = list(yaml.safe_load_all(done.stdout))
+    deployments = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
+    for manifest in deployments:  # podman would publish the ports, and here pods have no network
+        pod_of(manifest)["containers"][0].pop("ports", None)
+    graces = {pod: pod_of(one)["terminationGracePeriodSeconds"] for one in deployments for pod in pods_of(one)}
+    assert graces == {"web-pod-0": 15, "mailer-pod-0": 10, "mailer-pod-1": 10, "deaf-pod-0": 3}
+    with played(podman, manifests, tmp_path) as logs:
+        names = {pod: f"{pod}-{pod.split('-')[0]}" for pod in graces}
+        for container in names.values():
+            until(partial(has_begun, podman, container), 60, container)
+            assert inner_pid(podman.pid(container)) == 1
+        seconds = {}
+        for pod, grace in graces.items():
+            began = time.monotonic()
+            podman("pod", "stop", "--time", str(grace), pod)
+            seconds[pod] = time.monotonic() - began
+        said = {pod: podman.logs(container) for pod, container in names.items()}
+        status = {pod: podman.inspect(container)["State"]["ExitCode"] for pod, container in names.items()}
+        assert status == {"web-pod-0": 0, "mailer-pod-0": 7, "mailer-pod-1": 7, "deaf-pod-0": 137}, said
+        assert seconds["web-pod-0"] >= 3
+        found = re.search(r"asked after (\d+)", said["web-pod-0"])
+        assert found, said
+        assert int(found[1]) > 75  # it went on working while it drained: a tick every 20 ms
+        for name in ("web", "mailer"):
+            assert "nobody killed" in logs[name].read_text(encoding="utf-8")
+        # the negative control: who does not stop is killed by pyinit, within the pod's time, and named
+        assert "killed 1" in said["deaf-pod-0"]
+        assert "ignores SIGTERM" in said["deaf-pod-0"]
+
+
+def has_begun(podman: Podman, container: str) -> bool:
+    """Whether its program has said that it is ready."""
+    return "ready" in podman.logs(container)
 
 
 def child_named(parent: int, name: str) -> int:

@@ -20,7 +20,7 @@ from pyinit.containers import remote
 from pyinit.containers.account import How
 from pyinit.containers.engine import LABEL, Engine, EngineError
 from pyinit.containers.observer import SOURCES
-from pyinit.containers.remote import Agent, ObserverError
+from pyinit.containers.remote import Agent, ObserverError, Watch
 from pyinit.verify.acts import Stage, perform
 from pyinit.verify.catalogue import BY_ID
 from pyinit.verify.evidence import Stop
@@ -582,6 +582,22 @@ def test_who_cannot_be_read_is_skipped(
     assert said == {"SG-01": "pass", **dict.fromkeys(("PT-01", "PT-04", "ST-01", "ZO-01", "ZO-02"), "skipped")}
 
 
+def test_who_is_not_shown_is_no_evidence(
+    containers: Engine, observer: Agent, monkeypatch: pytest.MonkeyPatch, images: Mapping[str, str]
+) -> None:
+    """An observer that shows PID 1, but not what is put in, would pass a PID 1 that reaps nobody: it is skipped, and is a gap."""
+    look = Watch.look
+    monkeypatch.setattr(Watch, "look", lambda watch: tuple(one for one in look(watch) if one.inside == 1))
+    row = Row("", guest("server"), dict.fromkeys(("SG-01", "ZO-01", "ZO-02", "ZO-04"), ("", "")))
+    found = verify(row, containers, observer, images)
+    said = {one.check.id: one.finding for one in found.results}
+    assert said.pop("SG-01").verdict is Verdict.PASS
+    for finding in said.values():
+        assert finding.verdict is Verdict.SKIPPED, finding
+        assert "did not show a process of ours" in finding.words
+    assert found.status(strict=False) == 2
+
+
 def test_nothing_is_put_into_a_kernel_of_its_own(
     containers: Engine, observer: Agent, images: Mapping[str, str], runsc_problem: str
 ) -> None:
@@ -644,7 +660,11 @@ from pyinit.containers.engine import Engine
 from pyinit.containers.observer import SOURCES
 from pyinit.containers.remote import Agent, ObserverError
 with Engine() as session, Agent(session) as agent:
-    session.create(sys.argv[1], ["sleep", "1000"], network_mode="none").start()
+    target = session.create(sys.argv[1], ["sleep", "1000"], network_mode="none")
+    target.start()
+    words = ["loiter", str(agent.watch(target.pid).namespace)]
+    beside = {"pid_mode": f"container:{target.id}", "network_mode": "none", "user": "0:0"}
+    session.held(agent.image, words, entrypoint=agent.command, **beside).start()
     session.client.volumes.create(labels=session.labels)
     print(session.session, flush=True)
     sys.stdin.read()
@@ -654,7 +674,9 @@ with Engine() as session, Agent(session) as agent:
 def test_what_a_killed_session_left_is_cleaned(
     client: docker.DockerClient, containers: Engine, images: Mapping[str, str]
 ) -> None:
-    """The observer of a tool that was SIGKILLed ends by itself; `clean` removes the rest, and nothing of a session that lives."""
+    """The observer and a helper, though that is stopped, of a tool that was SIGKILLed end by themselves; `clean` removes the rest, and
+    nothing of a session that lives.
+    """
     with ExitStack() as undo:
         sessions = []
         for _ in range(2):
@@ -671,11 +693,12 @@ def test_what_a_killed_session_left_is_cleaned(
             sessions.append((tool, name))
         (killed, left), (living, alive) = sessions
         before = things_of(client, alive)
-        assert len(before) == 4
+        assert len(before) == 5
+        running: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={left}"}
+        assert len(client.containers.list(filters=running)) == 3
         killed.kill()
         killed.wait()
-        running: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={left}"}
-        until(lambda: len(client.containers.list(filters=running)) == 1, 30, "the end of the observer")
+        until(lambda: len(client.containers.list(filters=running)) == 1, 30, "the end of the observer and the helper")
         assert client.containers.list(filters=running)[0].attrs["Config"]["Cmd"] == ["sleep", "1000"]
         removed = containers.clean()
         assert {words.partition(" ")[0] for words in removed} >= {"container", "volume", "image"}

@@ -92,7 +92,7 @@ def full(tmp_path: Path) -> Iterator[Path]:
 def test_reports_on_a_full_disk(ctl: Ctl, base: str, full: Path) -> None:
     """What cannot be written, and why; half a report does not stay."""
     (full / "all").write_bytes(bytes(4096))
-    for option, name in (("--json", "r.json"), ("--junit", "r.xml"), ("--markdown", "r.md")):
+    for option, name in (("--json", "r.json"), ("--junit", "r.xml"), ("--markdown", "r.md"), ("--html", "r.html")):
         done = ctl(base, *QUICK, option, str(full / name), "--", "python3", "-c", GOOD)
         assert (done.returncode, done.complaint) == (
             2,

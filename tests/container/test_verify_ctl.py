@@ -15,6 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from pyinit.verify import page
 from pyinit.verify.acts import OPENSHIFT_USER
 from support.verifying import DEAF, GOOD, Ctl, begin, made_by
 from support.waiting import until
@@ -40,8 +41,9 @@ def begun(base: str, tmp_path: Path, client: docker.DockerClient) -> Iterator[su
 
 
 def test_a_good_one(ctl: Ctl, base: str, tmp_path: Path) -> None:
-    """Exit status 0, three reports that agree, and a last line that says it."""
-    done = ctl(base, *QUICK, "--json", "r.json", "--junit", "r.xml", "--markdown", "r.md", "--", "python3", "-c", GOOD)
+    """Exit status 0, reports that agree, and a last line that says it."""
+    files = [word for kind in ("json", "junit", "markdown", "html", "svg") for word in (f"--{kind}", f"r.{kind}")]
+    done = ctl(base, *QUICK, *files, "--", "python3", "-c", GOOD)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (
         0,
         "2 passed, 0 failed, 0 skipped: what was checked passed",
@@ -49,8 +51,11 @@ def test_a_good_one(ctl: Ctl, base: str, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "r.json").read_text())
     assert [(one["id"], one["verdict"]) for one in found["results"]] == [("SG-01", "pass"), ("EX-06", "pass")]
     assert found["ready"] == "--ready-log"
-    assert 'tests="2" failures="0"' in (tmp_path / "r.xml").read_text()
-    assert "what was checked passed" in (tmp_path / "r.md").read_text()
+    assert 'tests="2" failures="0"' in (tmp_path / "r.junit").read_text()
+    assert "what was checked passed" in (tmp_path / "r.markdown").read_text()
+    assert (tmp_path / "r.html").read_text() == page.html(found)
+    assert (tmp_path / "r.svg").read_text() == page.picture(found)
+    assert "python3 [1]" in (tmp_path / "r.svg").read_text()
 
 
 def test_a_source_by_name(ctl: Ctl, base: str, tmp_path: Path) -> None:
@@ -114,7 +119,9 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
         (("BASE", "--network", "no-such-network", "--", "sleep", "60"), "no-such-network"),
         (("BASE", "--ulimit", "nofile"), "--ulimit nofile: write NAME=SOFT"),
         (("BASE", "--request", "ftp://x"), "--request ftp://x: write http://"),
+        (("BASE", "--request", "http://127.0.0.1:0/"), "--request http://127.0.0.1:0/: write http://"),
         (("BASE", "--timeout", "0"), "--timeout 0"),
+        (("BASE", "--ready-timeout", "0"), "--ready-timeout 0"),
         (("BASE", "--jobs", "0"), "--jobs 0"),
         (("BASE", "--baseline", "no-such-file"), "the baseline no-such-file cannot be read"),
         (("BASE", "--config", "no-such-file"), "there is no file no-such-file"),
@@ -125,11 +132,12 @@ def test_a_file_with_settings(ctl: Ctl, base: str, tmp_path: Path) -> None:
         (("BASE", "--compose", "compose.yaml"), "which image, or which --compose, or which --init?"),
         (("BASE", "--service", "web"), "--compose FILE and --service NAME belong together"),
         (("--init", "/no/such/init"), "/no/such/init is no file that can be executed"),
+        (("--init", "/bin/true", "--network", "none"), "--network is how an image is run"),
     ],
 )
 def test_what_cannot_be_done(ctl: Ctl, base: str, words: tuple[str, ...], said: str) -> None:
     """One line, exit status 2, no traceback."""
-    quiet = () if "--network" in words else ("--network", "none")
+    quiet = () if {"--network", "--init"} & set(words) else ("--network", "none")
     done = ctl(*quiet, *(base if word == "BASE" else word for word in words))
     assert (done.returncode, said in done.complaint) == (2, True), done.stderr
     assert done.complaint.startswith("pyinitctl: verify: ")

@@ -7,7 +7,7 @@ import docker
 import pytest
 
 from pyinit.containers.engine import LABEL, Engine
-from pyinit.containers.remote import Agent
+from pyinit.containers.remote import Agent, Watch
 from pyinit.verify import inits
 from pyinit.verify.init_acts import Init, stage_of
 from pyinit.verify.inits import verify_init
@@ -31,9 +31,12 @@ FAULTY = (
     ("forwards SIGCHLD", "SG-09"),
     ("masks the code", "EX-01"),
     ("forgets the signal", "EX-02"),
+    ("forgets the signal", "EX-04"),
     ("reaps once", "ZO-02"),
+    ("stops reaping", "ST-06"),
     ("forgets other sessions", "PT-03"),
     ("asks the program alone", "PT-05"),
+    ("keeps quiet", "PT-06"),
     ("never kills", "PT-07"),
     ("kills too early", "GR-04"),
     ("wrong codes", "ST-03"),
@@ -46,7 +49,10 @@ FAULTY = (
     ("leaks a descriptor", "FD-02"),
     ("moves the program", "FD-03"),
     ("adds a variable", "FD-03"),
+    ("keeps the terminal", "TT-01"),
+    ("keeps the terminal", "TT-02"),
     ("chatters", "TT-04"),
+    ("wants new calls", "SE-01"),
     ("writes too much", "K8-05"),
 )
 """Faults of broken/faulty.py, each with the check that catches it."""
@@ -102,11 +108,8 @@ def test_pyinit_passes_all(place: tuple[Engine, Agent]) -> None:
 
 
 def test_every_check_has_its_fault() -> None:
-    """There is an init that each check fails; that SE-03 does without any is shown below.
-
-    ST-06 is the same judge as ZO-02 with forty times as many: an init that fails it needs minutes to make that many zombies.
-    """
-    caught = {check for _, check in FAULTY} | set(BY_FILE.values()) | {"SE-03", "ST-06"}
+    """There is an init that each check fails; that SE-03 does without any is shown below."""
+    caught = {check for _, check in FAULTY} | set(BY_FILE.values()) | {"SE-03"}
     assert caught == {check.id for check in inits.CHECKS if check.severity is not Severity.NOTE}
 
 
@@ -139,6 +142,14 @@ def test_without_an_init(place: tuple[Engine, Agent]) -> None:
     run = judged(place, Init(()), "EX-02", "ZO-01", "SE-03", "SG-09", "ST-03", "ST-07")
     assert set(failures(run)) == {"EX-02", "ZO-01", "SE-03"}
     assert set(unjudged(run)) == {"SG-09", "ST-03", "ST-07"}
+
+
+def test_who_is_not_shown_is_no_evidence(place: tuple[Engine, Agent], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An observer that shows the init alone would pass one that reaps nobody."""
+    look = Watch.look
+    monkeypatch.setattr(Watch, "look", lambda watch: tuple(one for one in look(watch) if one.inside == 1))
+    run = judged(place, broken("does_not_reap"), "ZO-01")
+    assert "did not show a process of ours" in unjudged(run)["ZO-01"]
 
 
 def test_what_an_init_leaves_to_others_is_no_must(place: tuple[Engine, Agent]) -> None:

@@ -295,6 +295,35 @@ def test_the_file_s_control_socket_is_one_s_already(detach: tuple[str, ...], ctl
     assert "c:0 did not get ready" in err
 
 
+HASTY = """\
+#!{python}
+import socket, sys
+at = sys.argv[sys.argv.index("--socket") + 1]
+with socket.socket(socket.AF_UNIX) as server:
+    server.bind(at)
+    server.listen()
+    for _ in range({answers}):
+        server.accept()[0].close()
+print("pyinit: every app has ended (bad): stopping, exit 3", flush=True)
+print("pyinit: exit 3", flush=True)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("answers", [0, 1, 2])
+def test_supervisor_that_ends_while_it_is_waited_for(answers: int, ctl: Ctl) -> None:
+    """Before it was there, before it was asked, and before it answered: with which status, and what it said."""
+    ctl.write("apps.toml", "[apps.bad]\ncommand = ['false']\n")
+    bin_ = ctl.folder / "bin"
+    bin_.mkdir()
+    ctl.write("bin/pyinit", HASTY.format(python=sys.executable, answers=answers)).chmod(0o755)
+    run = ctl.run("start", "--detach", PATH=f"{bin_}:{os.environ['PATH']}")
+    assert run.process.wait(30) == 1
+    assert run.err == (
+        "pyinitctl: start: the supervisor has ended with 3: pyinit: every app has ended (bad): stopping, exit 3\n"
+    )
+
+
 def test_interrupted_while_it_waits_for_the_supervisor(ctl: Ctl) -> None:
     """One line and 130, as wherever something is waited for: what it has started goes on. Here that is a pyinit that is very slow."""
     ctl.write("apps.toml", "[apps.a]\ncommand = ['sleep', '1000']\n")

@@ -390,7 +390,7 @@ while True:
     assert time.monotonic() - began < 10
     supervised.do("stop", "bomb")
     assert time.monotonic() - began < 20
-    assert processes.children(supervised.run.pid) == supervised.pids("other")
+    until(lambda: processes.children(supervised.run.pid) == supervised.pids("other"), 20, "nobody but the other")
 
 
 def test_supervisor_is_killed(supervise: Supervise, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyinit.init import about
 from pyinit.lint import catalogue
-from pyinit.supervise import apps, pm2
+from pyinit.supervise import apps, export, pm2
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -39,6 +39,7 @@ def readme() -> str:
 def supervise() -> str:
     """The same for what is said about `pyinitctl start`."""
     text = between(SUPERVISE.read_text(encoding="utf-8"), "apps", apps.markdown())
+    text = between(text, "kubernetes", export.markdown())
     return between(text, "pm2", pm2.markdown())
 
 

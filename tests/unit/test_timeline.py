@@ -256,6 +256,68 @@ def test_timeline_as_json() -> None:
     }
 
 
+@pytest.mark.parametrize("whole", [GOOD, BAD, replace(BAD, source="pidfd", blind=("signals",))])
+def test_timeline_comes_back_from_json(whole: Account) -> None:
+    """What draws needs no more than what was written."""
+    stop = timeline.of(whole, "one", stopped=STOP, notes=("nothing lost",), grace=10.0)
+    again = timeline.Timeline.of_json(json.loads(json.dumps(stop.as_json())))
+    assert again.as_json() == stop.as_json()
+    assert (again.verdict(), [bar.tone for bar in again.bars]) == (stop.verdict(), [bar.tone for bar in stop.bars])
+
+
+def test_phases() -> None:
+    """Drain until PID 1 sends the signal on, grace until the first SIGKILL, then kill; without a drain or a SIGKILL none."""
+    slow = account(
+        process("pyinit", 1, 9.0, 0, TERM_IN),
+        process("deaf", 7, 8.5, 9, signal(2, 15, Sender.INIT), signal(8, 9, Sender.INIT)),
+    )
+    phases = timeline.of(slow, "").phases
+    assert [(one.name, round(one.began, 3), round(one.ended, 3)) for one in phases] == [
+        ("drain", 0, 2),
+        ("grace", 2, 8),
+        ("kill", 8, 9),
+    ]
+    at_once = timeline.of(
+        replace(slow, processes=(slow.init, process("deaf", 7, 8.5, 0, signal(0.05, 15, Sender.INIT)))), ""
+    )
+    assert [one.name for one in at_once.phases] == ["grace"]
+    alone = timeline.of(account(process("init", 1, 3.0, 0, TERM_IN)), "").phases
+    assert [(one.name, one.began, round(one.ended, 3)) for one in alone] == [("grace", 0, 3)]
+
+
+def test_the_most_telling_bars() -> None:
+    """PID 1, then who was killed, then who failed; in the order in which they stand."""
+    stop = timeline.of(GOOD, "")
+    assert [bar.name for bar in stop.telling(2)] == ["pyinit", "shipper"]
+    assert stop.telling(4) == stop.bars
+    assert [
+        bar.name for bar in timeline.of(replace(BAD, processes=(*BAD.processes, *GOOD.processes[1:3])), "").telling(3)
+    ] == [
+        "start.sh",
+        "orders",
+        "cache",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0 s"),
+        (0.0002, "0 s"),
+        (0.003, "3 ms"),
+        (0.0994, "99 ms"),
+        (0.0996, "0.10 s"),
+        (1.4, "1.40 s"),
+        (9.999, "10 s"),
+        (10.06, "10.1 s"),
+        (1234.5, "1234.5 s"),
+    ],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    """As many digits as are of use."""
+    assert timeline.duration(seconds) == words
+
+
 # --- drawn ---
 
 
@@ -281,6 +343,15 @@ def test_terminal_reads_without_colour() -> None:
     ]
 
 
+def test_terminal_says_nobody_was_not_told_where_no_signal_is_seen() -> None:
+    """A source without signals does not know."""
+    unsigned = tuple(replace(one, signals=()) for one in BAD.processes)
+    stop = timeline.of(replace(BAD, processes=unsigned, source="cn_proc"), "bad", stopped=STOP)
+    assert {line[:8].split()[0]: "─" in line for line in drawn(stop)[-3:]} == dict.fromkeys(
+        ("start.sh", "orders", "cache"), False
+    )
+
+
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_terminal_keeps_its_width(width: int) -> None:
     """No line is longer than the terminal, and rows end where they should in all of them."""
@@ -294,7 +365,7 @@ def test_terminal_says_what_was_not_seen() -> None:
     assert drawn(stop)[-1] == "  not seen: signals and their senders"
 
 
-@pytest.mark.parametrize("span", [0.1, 0.7, 1.4, 10.02, 33.0, 500.0])
+@pytest.mark.parametrize("span", [0.01, 0.1, 0.7, 1.4, 10.02, 33.0, 500.0])
 def test_axis_has_few_round_ticks(span: float) -> None:
     """Two to seven, from zero, none beyond the end."""
     moments = timeline.ticks(span)
@@ -315,16 +386,22 @@ def test_svg_stands_alone() -> None:
         "good",
         "a caption",
         "orders [8]",
-        "1.00 s  exit 0",
-        "10.00 s  SIGKILL by the engine",
+        "1.00 s",
+        "exit 0",
+        "10 s",
+        "SIGKILL by the engine",
     } <= set(texts)
     assert "prefers-color-scheme: dark" in picture
     assert picture.count("http") == 1
     assert "nan" not in picture
-    ends = [
-        float(rect.get("x", 0)) + float(rect.get("width", 0)) for rect in root.iter("{http://www.w3.org/2000/svg}rect")
+    bars = [
+        rect
+        for rect in root.iter("{http://www.w3.org/2000/svg}rect")
+        if rect.get("class", "").startswith(("w", "phase"))
     ]
-    assert max(ends) < svg.WIDTH
+    ends = [sum(float(rect.get(key, "").removesuffix("%")) for key in ("x", "width")) for rect in bars]
+    assert len(ends) == 13
+    assert max(ends) <= 100.01
 
 
 # --- lines of trace_pipe ---

@@ -1,5 +1,8 @@
 """Judges and evidence of `pyinitctl verify`: all that is pure, on accounts made by hand. Real containers: tests/container."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,11 +16,11 @@ import requests
 from pyinit.containers import timeline
 from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
 from pyinit.containers.engine import Container, EngineError
-from pyinit.containers.helpers import is_complete
+from pyinit.containers.helpers import UNHELD, is_complete
 from pyinit.containers.remote import LostError, Seen
-from pyinit.verify import acts, catalogue, runner
-from pyinit.verify.acts import ImpossibleError, NeedError, Stage, Started, helper, perform
-from pyinit.verify.evidence import Act, Case, Image, Ready, Stop
+from pyinit.verify import acts, catalogue, inits, runner
+from pyinit.verify.acts import ImpossibleError, NeedError, NotUpError, Stage, Started, helper, perform
+from pyinit.verify.evidence import Act, Case, Gap, Image, Ready, Stop
 from pyinit.verify.init_acts import unasked
 from pyinit.verify.ready import SETTLED, Readiness
 from pyinit.verify.runner import Plan, Run, _judge
@@ -45,7 +48,7 @@ def seen(one: Process, *, state: str = "S", caught: int = 0) -> Seen:
     """How it was before the stop."""
     assert one.pid is not None
     assert one.inside is not None
-    return Seen(one.pid, one.inside, one.parent or 0, one.born, one.name, one.name, one.name, state, 0, 0, 0, caught, 0)
+    return Seen(one.pid, one.inside, one.parent or 0, one.born, one.name, one.name, one.name, state, 0, 0, caught, 0)
 
 
 ASKED = sent(0, TERM, Sender.OUTSIDE)
@@ -582,10 +585,47 @@ def test_a_refusal_is_a_failure_but_beside_users_of_its_own(users: str, kind: ty
     container = SimpleNamespace(id="c", attributes={"HostConfig": {"UsernsMode": users}})
     target: Any = Started(container, SimpleNamespace(namespace=1), Ready("settled", 1.0))  # type: ignore[arg-type]
     agent: Any = SimpleNamespace(image="agent", command=["python3"])
-    stage = replace(STAGE, engine=SimpleNamespace(create=refuse), agent=agent)  # type: ignore[arg-type]
+    stage = replace(STAGE, engine=SimpleNamespace(held=refuse), agent=agent)  # type: ignore[arg-type]
     with pytest.raises(ImpossibleError, match="nothing can be put beside it: no space") as caught:
         helper(stage, target, "orphans")
     assert caught.type is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "gap", "words"),
+    [
+        (NotUpError("it ended by itself"), Gap.NOT_READY, "it needs root, or a user that it knows: it ended by itself"),
+        (EngineError("no space left"), Gap.FAILED, "no space left"),
+        (LostError("the observer has ended"), Gap.FAILED, "the observer has ended"),
+        (NeedError("a kernel of its own"), Gap.ABSENT, "a kernel of its own"),
+    ],
+)
+def test_a_need_of_the_image_is_told_from_a_failure(error: Exception, gap: Gap, words: str) -> None:
+    """Who does not come up as another user needs root; where the engine or the observer failed, that is all that is known."""
+
+    def fail(_: Stage) -> Act:
+        raise error
+
+    act = perform(STAGE, "openshift", {"openshift": fail})
+    assert act.gap is gap
+    assert judged("ST-04", case_of(GOOD, act)) == skipped(words)
+
+
+def test_only_what_was_not_wanted_was_not_done() -> None:
+    """An act that is not there, and one that is."""
+    assert (case_of(GOOD).act("openshift").gap, case_of(GOOD).act("stop").gap) == (Gap.NOT_DONE, None)
+
+
+@pytest.mark.parametrize("check", inits.CHECKS, ids=lambda check: check.id)
+@pytest.mark.parametrize(
+    "stop", [as_seen_by("trace", GOOD, lost=3), Stop(10, 1.0, 0, forced=False, logs="")], ids=["lost", "unseen"]
+)
+def test_an_init_is_not_judged_by_what_was_not_seen(check: Check, stop: Stop) -> None:
+    """A check of an init that needs a view of the processes is skipped where there was none, or where events were lost."""
+    reached = replace(check, judge=lambda _: passed("judged"))
+    found = runner.finding_of(case_of(GOOD, Act(check.act, stop=stop)), reached)
+    assert found.verdict is (Verdict.PASS if check.source is Source.OUTCOME else Verdict.SKIPPED)
+    assert runner.finding_of(case_of(GOOD, Act(check.act)), reached).verdict is Verdict.PASS
 
 
 def test_zo01_without_a_view_is_no_gap() -> None:
@@ -648,6 +688,69 @@ def test_a_run_whose_observer_has_gone_is_none(monkeypatch: pytest.MonkeyPatch) 
     assert not runner.is_partial(Plan(), catalogue.CHECKS)
     with pytest.raises(LostError, match="the observer has ended"):
         runner.run(replace(STAGE, agent=Gone()), plan, lambda *_: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("words", [(), ("stopped",)])
+def test_a_helper_ends_with_its_connection(words: tuple[str, ...]) -> None:
+    """Also where it is stopped; and at once where there was none when it began."""
+    body = "os.kill(os.getpid(), signal.SIGSTOP)" if words else "signal.pause()"
+    code = f"import os, signal\nfrom pyinit.containers import helpers\nhelpers.end_with_stdin()\nos.write(1, b'up')\n{body}"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as helper:
+        assert helper.stdin is not None
+        assert helper.stdout is not None
+        assert helper.stdout.read(2) == b"up"
+        assert helper.poll() is None
+        helper.stdin.close()
+        assert helper.wait(60) == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, check=False).returncode == UNHELD
+
+
+# --- what is done once more ---
+
+
+def stopped_after(seconds: float, status: int = 0) -> Act:
+    """The act `openshift`, whose stop took so long of 10 s."""
+    return Act("openshift", stop=replace(SHELL if status == 137 else GOOD, seconds=seconds, status=status))
+
+
+QUICK, SLOW, CUT_OFF = stopped_after(1), stopped_after(9), stopped_after(10, 137)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "done", "verdict"),
+    [
+        (QUICK, CUT_OFF, 1, Verdict.PASS),
+        (SLOW, CUT_OFF, 1, Verdict.PASS),
+        (CUT_OFF, QUICK, 2, Verdict.PASS),
+        (CUT_OFF, CUT_OFF, 2, Verdict.FAIL),
+        (CUT_OFF, Act("openshift", impossible="no space left"), 2, Verdict.FAIL),
+        (stopped_after(9, 1), QUICK, 2, Verdict.PASS),
+        (stopped_after(1, 1), QUICK, 1, Verdict.FAIL),
+    ],
+)  # fmt: skip
+def test_a_duration_near_its_limit_gets_a_second_try(
+    monkeypatch: pytest.MonkeyPatch, first: Act, second: Act, done: int, verdict: Verdict
+) -> None:
+    """Where it may have failed a check; once; and what cannot be done a second time has not passed."""
+    tries = iter((first, second))
+    performed: list[str] = []
+
+    def perform(_: Stage, name: str) -> Act:
+        performed.append(name)
+        return Act(name, stop=GOOD) if name == "stop" else next(tries)
+
+    monkeypatch.setattr(runner, "perform", perform)
+    came = runner.run(STAGE, Plan((catalogue.BY_ID["ST-04"],)), lambda *_: None)
+    assert performed.count("openshift") == done
+    assert came.results[0].finding.verdict is verdict
+
+
+def test_the_plain_stop_gets_a_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the others, which are compared with it: the quicker one counts."""
+    tries = iter((9.0, 2.0))
+    monkeypatch.setattr(runner, "perform", lambda _, name: Act(name, stop=replace(GOOD, seconds=next(tries))))
+    came = runner.run(STAGE, Plan((catalogue.BY_ID["GR-01"],)), lambda *_: None)
+    assert "2.0 s of 10.0 s" in came.results[0].finding.words
 
 
 # --- the exit status of a run ---

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,3 +149,30 @@ def test_a_machine_stays_one_over_its_boots(tmp_path: Path, monkeypatch: pytest.
     name = socket.gethostname()
     with_id = f"0123-{name}"
     assert found == [(with_id, "first"), (with_id, "second"), ("second", "second"), ("third", "third"), (name, "")]
+
+
+# --- who may not ask ---
+
+
+def test_no_permission_for_the_socket() -> None:
+    """Who may not use it, as a user who is in no group that may: one sentence that says on what, and what to do; exit status 2."""
+    # root may, unless it has lost the capability; with that gone it is one like others, and still finds its own interpreter
+    unprivileged = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as engines:
+        path = Path(folder) / "docker.sock"
+        engines.bind(str(path))
+        engines.listen()
+        path.chmod(0)
+        done = subprocess.run(
+            [*unprivileged, sys.executable, "-m", "pyinit.ctl", "verify", "image"],
+            env={**os.environ, "DOCKER_HOST": f"unix://{path}"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    said = (
+        f"pyinitctl: verify: no permission for the engine's socket unix://{path}: add this user to the group that owns it "
+        "(often docker), use rootless podman with DOCKER_HOST, or run this as root\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)

@@ -19,11 +19,12 @@ from pyinit.ctl import verify as command
 from pyinit.ctl.errors import CommandError
 from pyinit.ctl.verify import _judge_init, add, run, verify
 from pyinit.verify.catalogue import CHECKS
+from pyinit.verify.options import NOT_IN_A_FILE, add_to, name_of
 from pyinit.verify.request import absolute, merge, plan_of, run_options, stage_of, url_of
-from pyinit.verify.settings import Settings, SettingsError
+from pyinit.verify.settings import KEYS, Settings, SettingsError, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -73,13 +74,15 @@ def test_words_that_no_shell_would_take(words: tuple[str, str], take: Callable[[
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:99999/", "http://[::1/", "http://127.0.0.1:x/", "ftp://x", "http:///x"]
+    "url",
+    ["http://127.0.0.1:99999/", "http://127.0.0.1:0/", "http://[::1/", "http://127.0.0.1:x/", "ftp://x", "http:///x"],
 )
 def test_no_url(url: str) -> None:
     """One line, and what to write."""
     with pytest.raises(SettingsError, match=r"--request .*: write http://127.0.0.1:PORT/PATH"):
         url_of(url)
     assert url_of("http://127.0.0.1:8080/slow?a=b") == ("127.0.0.1", 8080, "/slow?a=b")
+    assert url_of("http://127.0.0.1/") == ("127.0.0.1", 80, "/")
 
 
 @pytest.mark.parametrize("option", [{"mem_limit": "abc"}, {"ulimits": ["nofile"]}, {"no_such_option": 1}])
@@ -100,15 +103,27 @@ def test_folders_of_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("place", [("IMAGE",), ("--init", "/sbin/init")])
-@pytest.mark.parametrize("words", [("--timeout", "0"), ("--timeout", "-1"), ("--jobs", "0")])
+@pytest.mark.parametrize("words", [("--timeout", "0"), ("--timeout", "-1"), ("--jobs", "0"), ("--ready-timeout", "0")])
 def test_nothing_at_all_is_said_too(
     place: tuple[str, ...], words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0 on the command line goes before the file, and is refused, for an image as for an init."""
-    (tmp_path / "verify.toml").write_text("timeout = 5\njobs = 2\n")
+    (tmp_path / "verify.toml").write_text("timeout = 5\njobs = 2\nready-timeout = 9\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingsError, match=f"{words[0]} {words[1]}: "):
+    with pytest.raises((CommandError, SettingsError), match=f"{words[0]} {words[1]}: "):
         verify(NOTHING, parsed(*place, *words))
+
+
+def test_how_an_init_is_run_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would have no effect is refused where it is typed; in a file it is for an image, and no error."""
+    with pytest.raises(
+        CommandError, match="verify: --user is how an image is run, and --init is judged in containers of ours"
+    ):
+        verify(NOTHING, parsed("--init", "/sbin/init", "--user", "1000"))
+    (tmp_path / "verify.toml").write_text('user = "1000"\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="--timeout 0: "):  # so it came that far
+        verify(NOTHING, parsed("--init", "/sbin/init", "--timeout", "0"))
 
 
 @pytest.mark.parametrize("words", [("-p", "80"), ("--network", "host")])
@@ -125,6 +140,64 @@ def test_the_command_line_goes_before_the_file() -> None:
     options = parsed("IMAGE", "--timeout", "3")
     merge(options, Settings(None, {"timeout": 5, "jobs": 2, "strict": True, "command": ["serve"]}), CHECKS)
     assert (options.timeout, options.jobs, options.strict, options.command) == (3, 2, True, ["serve"])
+
+
+def test_what_is_judged_is_said_once() -> None:
+    """Who names an image or an init means that, whatever service the file names; who names nothing means the service."""
+    said = Settings(None, {"compose": "compose.yaml", "service": "web"})
+    for words in (("IMAGE",), ("--init", "/sbin/init")):
+        options = parsed(*words)
+        merge(options, said, CHECKS)
+        assert (options.compose, options.service) == (None, None)
+    options = parsed("--service", "db")
+    merge(options, said, CHECKS)
+    assert (options.compose, options.service) == ("compose.yaml", "db")
+
+
+# --- the keys of a file ---
+
+
+def test_every_option_is_a_key_or_has_a_reason() -> None:
+    """Of each option of the command line, and of nothing else; a reason is a reason."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_to(parser)
+    every = {name_of(action) for action in parser._actions}
+    assert set(KEYS) - {"command", "skip"} == every - set(NOT_IN_A_FILE)
+    assert set(NOT_IN_A_FILE) <= every
+    assert all(len(reason.split()) > 2 for reason in NOT_IN_A_FILE.values())
+    assert {
+        "runtime",
+        "platform",
+        "entrypoint",
+        "security-opt",
+        "shm-size",
+        "ulimit",
+        "baseline",
+        "pull",
+        "source",
+        "service",
+    } < set(KEYS)
+
+
+CHECKED: Mapping[str, tuple[str, ...]] = {"check": ("SG-01", "EX-06"), "require": ("openshift",)}
+"""Values of keys that want particular ones."""
+
+
+@pytest.mark.parametrize("key", sorted(set(KEYS) - {"command", "skip"}))
+def test_a_key_means_what_the_option_means(key: str, tmp_path: Path) -> None:
+    """What a file says ends in the same value as the same words on the command line."""
+    wanted = KEYS[key]
+    judged = () if key in ("compose", "service") else ("IMAGE",)
+    values = CHECKED.get(key) or wanted.choices[-1:] or ("3", "4")[: 1 + (wanted.kind is list)]
+    words = [f"--{key}"] if wanted.kind is bool else [word for value in values for word in (f"--{key}", value)]
+    shown = [value if {wanted.kind, wanted.element} & {int, float} else f'"{value}"' for value in values]
+    text = "true" if wanted.kind is bool else f"[{', '.join(shown)}]" if wanted.kind is list else shown[0]
+    (tmp_path / "verify.toml").write_text(f"{key} = {text}\n")
+    from_file, typed = parsed(*judged), parsed(*judged, *words)
+    merge(from_file, load(None, tmp_path), CHECKS)
+    name = key.replace("-", "_")
+    assert getattr(from_file, name) == getattr(typed, name)
+    assert getattr(typed, name) is not None
 
 
 # --- the end ---

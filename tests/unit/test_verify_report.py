@@ -13,84 +13,18 @@ import pytest
 from jsonschema import Draft202012Validator as Validator
 from rich.console import Console
 
-from pyinit.containers import timeline
-from pyinit.containers.account import Account, Fate, How, Process, Sender, Signal
-from pyinit.verify import conformance, inits, judges, report, settings
+from pyinit.containers.account import Account, Fate, How, Sender
+from pyinit.containers.timeline import Step
+from pyinit.verify import conformance, inits, report, settings
 from pyinit.verify.acts import Stage
 from pyinit.verify.catalogue import BY_ID, CHECKS
 from pyinit.verify.ends import UnseenError
-from pyinit.verify.evidence import Act, Case, Image, Stop
+from pyinit.verify.evidence import Case, Stop
 from pyinit.verify.ready import Readiness
-from pyinit.verify.runner import Run
 from pyinit.verify.subject import ImageSubject
 from pyinit.verify.under_test import end_of
-from pyinit.verify.verdicts import GROUPS, Result, Severity, Verdict, failed, note, passed, skipped
-
-IMAGE = Image(
-    "shop:ci",
-    "sha256:1",
-    ("sh", "-c", "worker; true"),
-    15,
-    declares_stop_signal=False,
-    healthcheck=(),
-    ports=(),
-    user="",
-    platform="linux/amd64",
-)
-BEGAN = 1000.0
-
-
-def process(name: str, inside: int, ended: float, status: int, *received: Signal) -> Process:
-    """One process of a container, born before the stop; `ended` counts from it."""
-    return Process(name, name, 500 + inside, inside, 501 if inside > 1 else 400, 900.0, BEGAN + ended, status, received)
-
-
-def signal(number: int, sender: Sender, after: float = 0.0, fate: Fate = Fate.DELIVERED) -> Signal:
-    """A signal, so many seconds after the stop began."""
-    return Signal(BEGAN + after, number, fate, sender, None, "somebody")
-
-
-def stop(*processes: Process, status: int = 0, grace: float = 10.0, forced: bool = False) -> Stop:
-    """A stop with this account."""
-    account = Account("trace", processes, ())
-    shown = timeline.of(account, "shop:ci", stopped=BEGAN)
-    seconds = (processes[0].ended or 0) - BEGAN
-    return Stop(grace, seconds, status, forced, "bye\n", account=account, timeline=shown)
-
-
-LEFT = stop(
-    process("sh", 1, 0.5, 0, signal(15, Sender.OUTSIDE)),
-    process("worker <&>|", 7, 0.5, 9, signal(9, Sender.NAMESPACE_END, 0.499)),
-)
-
-
-def run(*results: Result, plain: Stop = LEFT) -> Run:
-    """A run that came to these results."""
-    acts = {"stop": Act("stop", "docker run ...", stop=plain, seconds=3.0)}
-    return Run(Case(IMAGE, {}, acts), results, "trace", "settled")
-
-
-def result(check: str, verdict: Verdict, **more: object) -> Result:
-    """A check's result."""
-    make = {Verdict.PASS: passed, Verdict.FAIL: failed, Verdict.SKIPPED: skipped, Verdict.NOTE: note}[verdict]
-    row = BY_ID[check]
-    return Result(row, make("as seen", "a line"), required=row.required, **more)  # type: ignore[arg-type]
-
-
-MIXED = run(
-    Result(
-        BY_ID["PT-04"],
-        judges.nobody_killed(Case(IMAGE, {}, {"stop": Act("stop", stop=LEFT)})),
-        3.0,
-        reproduce="docker run x",
-    ),
-    result("SG-01", Verdict.PASS),
-    result("ZO-01", Verdict.SKIPPED),
-    result("ST-02", Verdict.NOTE),
-    result("EX-06", Verdict.FAIL, known=True),
-)
-ABOUT = {"engine": "Docker 20.10", "observer": "everything", "kernel": "6.18"}
-
+from pyinit.verify.verdicts import GROUPS, Result, Severity, Verdict
+from support.reports import ABOUT, IMAGE, LEFT, MIXED, everything, process, result, run, stop
 
 # --- as tests of pytest have it ---
 
@@ -247,20 +181,6 @@ def test_as_json() -> None:
     assert Account.of_json(found["acts"]["stop"]["stop"]["account"]) == LEFT.account
 
 
-def everything() -> dict[str, Any]:
-    """A report in which each kind of thing is: acts that were impossible or had nothing to be seen, a signal, an end not known."""
-    blind = replace(LEFT, account=None, timeline=None)
-    acts = {
-        "stop": Act("stop", "docker run ...", stop=LEFT, seconds=3.0),
-        "openshift": Act("openshift", "docker run ...", stop=blind),
-        "orphans": Act("orphans", impossible="no way in"),
-    }
-    found: dict[str, Any] = json.loads(
-        report.json_text(replace(MIXED, case=Case(IMAGE, {}, acts)), ABOUT, strict=False)
-    )
-    return found
-
-
 def words_of(schema: Validator) -> Mapping[str, Any]:
     """The schema itself."""
     assert not isinstance(schema.schema, bool)
@@ -296,6 +216,12 @@ def test_the_schema_knows_every_key_and_nothing_else(schema: Validator) -> None:
                 assert not schema.is_valid(changed), (path, change)
 
 
+def test_the_schema_knows_services(schema: Validator) -> None:
+    """What a report says of a service of a compose file, and of containers that run one at a time."""
+    about = {**ABOUT, "service": "web of compose.yaml", "one at a time": "-p: two of them would want the same ports"}
+    schema.validate({**everything(), "about": about})
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -322,7 +248,11 @@ def test_the_schema_knows_the_values(path: tuple[Any, ...], value: object, schem
 
 def test_the_schema_has_the_words_of_the_code(schema: Validator) -> None:
     """What is an enumeration here is the same one there."""
-    known, result, signal_ = (words_of(schema)["$defs"][name] for name in ("how", "result", "signal"))
+    known, result, signal_, shown = (
+        words_of(schema)["$defs"][name] for name in ("how", "result", "signal", "timeline")
+    )
+    mark = shown["properties"]["marks"]["items"]
+    assert mark["properties"]["step"]["enum"] == [step.value for step in Step]
     assert known["enum"] == [how.name.lower() for how in How]
     assert result["properties"]["verdict"]["enum"] == [verdict.value for verdict in Verdict]
     assert result["properties"]["severity"]["enum"] == [severity.value for severity in Severity]
@@ -395,6 +325,13 @@ def test_settings(tmp_path: Path) -> None:
         ("expect-exit = [true]\n", "line 1: each of expect-exit must be a whole number, not True"),
         ('ready-log = "("\n', "line 1: ready-log: '(' is no regular expression: missing )"),
         ('[skip]\nSG-02 = "no"\n', "line 2: there is no check 'SG-02'; write 'S"),
+        ('pull = "sometimes"\n', "line 1: pull must be one of missing, always, never, not 'sometimes'"),
+        ('ulimit = "nofile=3"\n', "line 1: ulimit must be a list, not 'nofile=3'"),
+        ('strict = "yes"\n', "line 1: strict must be true or false, not 'yes'"),
+        (
+            "keep = true\n",
+            "line 1: there is no key 'keep', --keep is for the command line alone: for a look at what one run has left",
+        ),
     ],
 )
 def test_wrong_settings(tmp_path: Path, text: str, words: str) -> None:

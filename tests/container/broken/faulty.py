@@ -18,7 +18,7 @@ FAULTS = {
     "masks the code", "forgets the signal", "reaps once", "forgets other sessions", "asks the program alone",
     "never kills", "kills too early", "wrong codes", "no subreaper", "blocks TERM", "ignores PIPE", "leaks a descriptor",
     "moves the program", "adds a variable", "chatters", "writes too much", "refuses to be second", "keeps what PID 1 sent",
-    "doubles SIGCONT", "wakes twice", "none",
+    "doubles SIGCONT", "wakes twice", "stops reaping", "keeps the terminal", "keeps quiet", "wants new calls", "none",
 }  # fmt: skip
 
 CONTS: dict[tuple[str, int], int] = {
@@ -35,6 +35,8 @@ if fault == "chatters":
     os.write(2, b"init: no terminal\n")
 if fault == "refuses to be second" and os.getpid() != 1:
     sys.exit("init: this must be PID 1")
+if fault == "wants new calls":
+    os.pidfd_open(os.getpid())
 if fault == "stops itself" and os.getpid() == 1:
     signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
@@ -49,6 +51,8 @@ if fault == "leaks a descriptor":
 child = os.fork()
 if child == 0:
     os.setpgid(0, 0)
+    if os.isatty(0) and fault != "keeps the terminal":
+        os.tcsetpgrp(0, os.getpid())  # before anything that could find itself in the background
     if fault == "moves the program":
         os.chdir("/")
     if fault == "adds a variable":
@@ -64,6 +68,7 @@ if child == 0:
         os._exit(1 if fault == "wrong codes" else 127 if isinstance(error, FileNotFoundError) else 126)
 with contextlib.suppress(OSError):
     os.setpgid(child, child)
+gone: list[int] = []
 
 
 def reap() -> int | None:
@@ -71,11 +76,12 @@ def reap() -> int | None:
     found = None
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(child if fault == "stops reaping" and len(gone) > 1900 else -1, os.WNOHANG)
         except ChildProcessError:
             return found
         if not pid:
             return found
+        gone.append(pid)
         if pid == child:
             found = status
         if fault == "reaps once":
@@ -90,9 +96,14 @@ def descendants() -> list[int]:
 def ask(number: int) -> None:
     """The signal to everybody who is left."""
     for pid in descendants() if os.getpid() == 1 else ():
-        with contextlib.suppress(OSError):
+        try:
             if fault != "forgets other sessions" or os.getsid(pid) == os.getsid(0):
                 os.kill(pid, number)
+        except PermissionError:
+            if fault != "keeps quiet":
+                os.write(2, f"init: {pid} may not be signalled: Operation not permitted\n".encode())
+        except OSError:
+            pass
 
 
 def forward(number: int) -> None:
@@ -148,7 +159,8 @@ while True:
         if ended is not None:
             leave(ended)
     elif (
-        (fault == "loses hangups" and number == signal.SIGHUP)
+        (fault == "keeps the terminal" and got.si_code > 0)  # the kernel's own: of the terminal's keys
+        or (fault == "loses hangups" and number == signal.SIGHUP)
         or (fault == "no real-time signals" and number > 31)
         or (fault == "loses every tenth" and taken % 10 == 0)
     ):

@@ -1,0 +1,60 @@
+"""What the checks of an init say about evidence, where a container does not show it easily: pure functions, on evidence made by hand."""
+
+from typing import Any
+
+import pytest
+
+from pyinit.verify import inits
+from pyinit.verify.evidence import Act, Case, Image
+from pyinit.verify.verdicts import Severity, Verdict
+
+IMAGE = Image("init", "sha256:1", ("init",), 15, False, (), (), "", "")  # noqa: FBT003
+ENDED = {"status": 137, "said": [], "others": [], "oom": True}
+HOGGED = [{"say": "unlimited", "who": "main", "at": 1.0, "number": 576}]
+TERMINAL = {"tty": True, "foreground": True, "jobs": True, "text": "typed\n", "keys": {"INT": 1, "QUIT": 1, "TSTP": 1}}
+WORKS = {"left": (), "answered": True, "status": 0}
+ASKED, UNASKED = {"asked": True, "others": []}, {"asked": False, "others": []}
+CHATTY = {"asked": True, "others": ["init: no file"]}
+TOLD = {"asked": False, "others": ["init: 7 may not be signalled"]}
+
+MUST, SHOULD = Severity.MUST, Severity.SHOULD
+PASS, FAIL, SKIPPED = Verdict.PASS, Verdict.FAIL, Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("check", "seen", "verdict", "severity", "words"),
+    [
+        ("EX-04", ENDED, PASS, SHOULD, "137, and the engine says OOMKilled"),
+        ("EX-04", {**ENDED, "oom": False, "others": ["killed it"]}, PASS, SHOULD, "does not say OOMKilled; it said: killed it"),
+        ("EX-04", {**ENDED, "status": 0}, FAIL, SHOULD, "the status is 0, not 137"),
+        ("EX-04", {**ENDED, "status": None}, FAIL, SHOULD, "the status is no end, not 137"),
+        ("EX-04", {**ENDED, "status": 99, "said": HOGGED}, SKIPPED, SHOULD, "this engine limits no memory"),
+        ("TT-01", TERMINAL, PASS, MUST, "has job control"),
+        ("TT-01", {**TERMINAL, "foreground": False, "error": "Input/output error"}, FAIL, MUST, "in the background of its terminal"),
+        ("TT-01", {**TERMINAL, "jobs": False}, FAIL, MUST, "there is no job control"),
+        ("TT-01", {"tty": True, "error": "Inappropriate ioctl for device", "text": ""}, FAIL, MUST, "Inappropriate ioctl"),
+        ("TT-01", {**TERMINAL, "text": ""}, FAIL, MUST, "a line that was typed did not reach the program"),
+        ("TT-01", {**TERMINAL, "tty": False}, FAIL, SHOULD, "the program's stdin is none"),
+        ("TT-02", TERMINAL, PASS, MUST, "each reached the program, once"),
+        ("TT-02", {**TERMINAL, "keys": {"INT": 0, "QUIT": 2, "TSTP": 0}}, FAIL, MUST, "never got SIGINT, SIGTSTP"),
+        ("TT-02", {**TERMINAL, "keys": {"INT": 2, "QUIT": 1, "TSTP": 1}}, FAIL, SHOULD, "SIGINT 2 times"),
+        ("TT-02", {**TERMINAL, "tty": False}, SKIPPED, MUST, "see TT-01"),
+        ("SE-01", WORKS, PASS, MUST, "forwards, reaps and stops"),
+        ("SE-01", {"refused": "it ended by itself"}, FAIL, MUST, "does not run: it ended by itself"),
+        ("SE-01", {**WORKS, "left": (1, 2)}, FAIL, MUST, "2 of 20 orphans"),
+        ("SE-01", {**WORKS, "answered": False}, FAIL, MUST, "forwards no signal"),
+        ("SE-01", {**WORKS, "status": 1}, FAIL, MUST, "the status is 1"),
+        ("PT-06", {"own": ASKED, "foreign": TOLD}, PASS, SHOULD, "is told of"),
+        ("PT-06", {"own": ASKED, "foreign": UNASKED}, FAIL, SHOULD, "no line says so"),
+        ("PT-06", {"own": CHATTY, "foreign": {**CHATTY, "asked": False}}, FAIL, SHOULD, "no line says so"),
+        ("PT-06", {"own": CHATTY, "foreign": TOLD}, PASS, SHOULD, "is told of"),
+        ("PT-06", {"own": UNASKED, "foreign": UNASKED}, SKIPPED, SHOULD, "asks nobody but the program"),
+        ("PT-06", {"own": ASKED, "foreign": ASKED}, SKIPPED, SHOULD, "has a right to"),
+    ],
+)  # fmt: skip
+def test_judges_of_inits(check: str, seen: dict[str, Any], verdict: Verdict, severity: Severity, words: str) -> None:
+    """Each judge says what the evidence shows; what has no effect on the machine, or is no matter of the init, is skipped."""
+    row = inits.BY_ID[check]
+    found = row.judge(Case(IMAGE, {}, {row.act: Act(row.act, seen=seen)}))
+    assert (found.verdict, found.severity or row.severity) == (verdict, severity)
+    assert words in found.words
