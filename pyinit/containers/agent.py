@@ -24,7 +24,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyinit.containers import connector, helpers, procfs, tracefs
+from pyinit.containers import connector, facts, helpers, procfs, tracefs
 from pyinit.containers.events import UnavailableError
 from pyinit.containers.observer import Observer
 from pyinit.init.options import show
@@ -69,6 +69,10 @@ class Agent:
         found = [seen for pid in procfs.members(self._namespace(watch)) if (seen := _look(pid, depth))]
         observer.look()
         return found
+
+    def facts(self, pid: int) -> list[dict[str, Any]]:
+        """What `facts.read` reads of the namespace of that PID 1. Nothing is watched for it."""
+        return [one.as_json() for one in facts.read(pid)]
 
     def listening(self, pid: int) -> list[int]:
         """The TCP ports on which somebody listens in the network namespace of that process."""
@@ -185,6 +189,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     for call in (
         Agent.watch,
         Agent.look,
+        Agent.facts,
         Agent.listening,
         Agent.settle,
         Agent.wait,

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -26,7 +26,7 @@ import requests.exceptions
 from pyinit.containers import procfs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from docker.models.containers import Container as Raw
@@ -257,6 +257,17 @@ class Engine:
             remove(self.client.api, made.id)
             raise
         return made
+
+    def find(self, name: str) -> Container:
+        """A container of anybody's, by its name, its ID, or how that begins. It is not this session's, and stays. Raises EngineError."""
+        try:
+            return Container(self, self.client.containers.get(name))
+        except docker.errors.NotFound:
+            known = [each for row in self.client.api.containers() for each in row["Names"]]
+            names = ", ".join(sorted(each.lstrip("/") for each in known)[:8]) or "none"
+            raise EngineError(f"there is no container {name!r} in {self.name}; those that run: {names}") from None
+        except BROKEN as error:
+            raise EngineError(f"the container {name!r} cannot be found: {explain(error)}") from None
 
     def bundle(self) -> Bundle:
         """A new one, empty."""
@@ -500,6 +511,34 @@ class Container:
             return int(ended["StatusCode"])
         except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
             return None
+
+    @contextmanager
+    def awaited(self, timeout: float) -> Iterator[Callable[[], int]]:
+        """For what ends inside the block: its exit status, also of one that is removed as it ends (--rm). Raises EngineError.
+
+        The engine has taken note when the block begins; a wait that comes later may find nobody. `timeout`: seconds until the end.
+        """
+        api = self.engine.client.api
+        url = f"{api.base_url}/v{api.api_version}/containers/{self.id}/wait"  # docker-py's wait() tells only when it is over
+        try:
+            answer = api.post(
+                url,
+                params={"condition": "next-exit"},
+                stream=True,
+                timeout=(REQUEST_TIMEOUT, REQUEST_TIMEOUT + timeout),
+            )
+            answer.raise_for_status()
+        except BROKEN as error:
+            raise EngineError(f"the container's end cannot be waited for: {explain(error)}") from None
+
+        def status() -> int:
+            try:
+                return int(answer.json()["StatusCode"])
+            except (*BROKEN, ValueError, KeyError) as error:
+                raise EngineError(f"the container's exit status is not known: {explain(error)}") from None
+
+        with closing(answer):
+            yield status
 
     def execute(self, command: Sequence[str], timeout: float = 30.0) -> tuple[int, str]:
         """`docker exec`: exit status and output; 125 when the engine could not, or when it took longer than `timeout` seconds."""

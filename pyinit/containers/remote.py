@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pyinit.containers import image
 from pyinit.containers.account import Account
 from pyinit.containers.engine import BROKEN, Container, Engine, EngineError, explain
+from pyinit.containers.facts import Facts
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -208,6 +209,10 @@ class Agent:
     def watch(self, pid: int) -> Watch:
         """Watches the namespace of that PID 1. Raises ObserverError when it cannot."""
         return Watch(self, pid, self.call("watch", pid=pid, source=self._source))
+
+    def facts(self, pid: int) -> tuple[Facts, ...]:
+        """Everybody in the namespace of that PID 1, and what they do about signals. Raises ObserverError when it cannot be read."""
+        return tuple(Facts.of_json(one) for one in self.call("facts", pid=pid))
 
     def now(self) -> float:
         """The clock that all times of its accounts are on."""

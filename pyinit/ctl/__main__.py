@@ -3,14 +3,36 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
+from types import ModuleType
 
-from pyinit.ctl import export, lint, native, start, supervise, verify
 from pyinit.ctl.errors import CommandError
 from pyinit.init.start import VERSION
 
-WORDS = (lint, native, verify, start, supervise, export)
 SIGPIPE_STATUS = 141
 """What a shell says of a program that wrote to a reader that had left (`| head`): 128 + 13. Not 1, which is a verdict of some words."""
+
+
+def modules(word: str) -> Sequence[ModuleType]:
+    """Those that know a word: all of them, but for a probe's, which is to be quick, that one alone."""
+    from pyinit.ctl import ready  # noqa: PLC0415 - what is loaded is the point
+
+    if word == "ready":
+        return (ready,)
+    from pyinit.ctl import (  # noqa: PLC0415 - as above
+        container,
+        export,
+        life,
+        lint,
+        metrics,
+        native,
+        start,
+        startup,
+        supervise,
+        verify,
+    )
+
+    return lint, native, verify, container, start, supervise, ready, metrics, life, startup, export
 
 
 def main(words: list[str] | None = None) -> int:
@@ -20,9 +42,9 @@ def main(words: list[str] | None = None) -> int:
     )
     parser.add_argument("-V", "--version", action="version", version=f"pyinitctl {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in WORDS:
-        module.add(commands)
     words = sys.argv[1:] if words is None else words
+    for module in modules(words[0] if words else ""):
+        module.add(commands)
     # argparse takes words after -- for more of its own positionals, and loses them when options stood between
     at = words.index("--") if "--" in words else len(words)
     options = parser.parse_args(words[:at])

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pyinit.ctl import supervise
+from pyinit.ctl import asking, supervise
 from pyinit.ctl.errors import CommandError
 from pyinit.init.start import given_environment
 from pyinit.supervise import apps, client, pm2, source, tomltext
@@ -105,7 +105,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _file_options(parser: argparse.ArgumentParser) -> None:
     supervise.add_file(parser)
-    supervise.add_socket(parser)
+    asking.add_socket(parser)
 
 
 def _program_options(group: argparse._ArgumentGroup) -> None:
@@ -141,30 +141,30 @@ def run(options: argparse.Namespace) -> int:
     if options.schema:
         sys.stdout.write(apps.schema())
         return 0
-    socket = supervise.socket_of(options)
+    socket = asking.socket_of(options)
     if client.is_there(socket):
         return _ask(options, socket)
     if options.detach:
         return _detach(options)
-    _go_under_pyinit()
+    go_under_pyinit()
     return _become_supervisor(options)
 
 
 def run_again(options: argparse.Namespace) -> int:
     """startOrReload: the same file again, with what is new in it."""
     options.target = [str(options.file)] if options.file else []
-    return _apply(options, supervise.socket_of(options), _document(options))
+    return _apply(options, asking.socket_of(options), _document(options))
 
 
 def act_on_file(options: argparse.Namespace) -> int:
     """stop, restart, reload and delete of a file in an app's place. Raises CommandError."""
     options.target, options.logs = options.app, None
     document = _document(options)
-    socket = supervise.socket_of(options)
+    socket = asking.socket_of(options)
     if options.word in ("restart", "reload"):
         return _apply(options, socket, document)
     names = [app["name"] for app in _spec(options, document, socket)["apps"]]
-    supervise.ask_at(socket, options.word, apps=names)
+    asking.ask_at(socket, options.word, apps=names)
     return 0
 
 
@@ -252,14 +252,14 @@ def _ask(options: argparse.Namespace, socket: Path) -> int:
     is_name = first and not source.is_apps_file(first) and not Path(first).exists()
     if is_name and not options.after and not _program(options):
         environment: dict[str, Any] = {"environment": apps.without(os.environ)} if options.update_env else {}
-        supervise.ask_at(socket, "start", select=options.target, **environment)
+        asking.ask_at(socket, "start", select=options.target, **environment)
         return 0
     return _apply(options, socket, _document(options))
 
 
 def _apply(options: argparse.Namespace, socket: Path, document: apps.Document) -> int:
     spec = _spec(options, document, socket)
-    supervise.ask_at(socket, "apply", spec=spec, only=[app["name"] for app in spec["apps"]])
+    asking.ask_at(socket, "apply", spec=spec, only=[app["name"] for app in spec["apps"]])
     return 0
 
 
@@ -282,7 +282,7 @@ def is_under_pyinit(environ: Mapping[str, str]) -> bool:
     return False
 
 
-def _pyinit() -> list[str]:
+def pyinit_command() -> list[str]:
     """The command pyinit of this installation, else the one on PATH, else the Python engine."""
     beside = Path(sys.argv[0]).absolute().with_name("pyinit")
     found = str(beside) if os.access(beside, os.X_OK) and beside.is_file() else shutil.which("pyinit")
@@ -307,17 +307,22 @@ def _execute(command: Sequence[str]) -> NoReturn:
         raise CommandError(f"start: cannot execute {command[0]}: {error.strerror}", 125) from None
 
 
-def _go_under_pyinit() -> None:
+def go_under_pyinit() -> None:
     """The same command line under `pyinit -s`; returns where pyinit is above already."""
     if not is_under_pyinit(os.environ):
-        _execute([*_pyinit(), "-s", "--", *_myself(sys.argv[1:])])
+        _execute([*pyinit_command(), "-s", "--", *_myself(sys.argv[1:])])
 
 
 def _become_supervisor(options: argparse.Namespace) -> int:
     document = _document(options)
-    spec = _spec(options, document, _place(options))
-    if client.is_there(Path(spec["control"])):  # where the file's `control` is
-        return _apply(options, Path(spec["control"]), document)
+    spec = _spec(options, document, place(options))
+    if not client.is_there(Path(spec["control"])):  # where the file's `control` is
+        become(spec)
+    return _apply(options, Path(spec["control"]), document)
+
+
+def become(spec: Mapping[str, Any]) -> NoReturn:
+    """Be the supervisor of these apps from now on. Raises CommandError."""
     _make_folders(spec)
     descriptor = os.memfd_create("pyinit-spec", 0)  # 0: it is to be inherited
     with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
@@ -327,7 +332,7 @@ def _become_supervisor(options: argparse.Namespace) -> int:
     _execute([sys.executable, "-I", "-S", "-B", "-X", "utf8", str(main), str(descriptor)])
 
 
-def _place(options: argparse.Namespace) -> Path:
+def place(options: argparse.Namespace) -> Path:
     """Where the new supervisor listens. Raises CommandError."""
     environ = {**os.environ, client.VARIABLE: str(options.socket)} if options.socket else os.environ
     try:
@@ -358,21 +363,25 @@ def _detach(options: argparse.Namespace) -> int:
     """Start it in a session of its own, and wait for the apps. Raises CommandError."""
     document = _document(options)
     socket = Path(
-        _spec(options, document, _place(options))["control"]
+        _spec(options, document, place(options))["control"]
     )  # what is wrong is said here, where somebody reads
     if client.is_there(socket):  # where the file's `control` is
         return _apply(options, socket, document)
-    options.logs = options.logs or _log_folder()
-    own = options.logs / "supervisor.log"
+    return detach(socket, options.logs or log_folder())
+
+
+def detach(socket: Path, logs: Path) -> int:
+    """This command line in a session of its own, where it does not detach; when its apps are ready. Raises CommandError."""
+    own = logs / "supervisor.log"
     try:
-        options.logs.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True)
         log = own.open("ab")
     except OSError as error:
         raise CommandError(f"start: {own} cannot be written: {error.strerror}; name a folder with --logs") from None
     begun = log.tell()
     with log:
         child = subprocess.Popen(
-            [*_pyinit(), "-s", "--", *_myself(in_foreground(sys.argv[1:], socket, options.logs))],
+            [*pyinit_command(), "-s", "--", *_myself(in_foreground(sys.argv[1:], socket, logs))],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -381,7 +390,7 @@ def _detach(options: argparse.Namespace) -> int:
     try:
         while child.poll() is None and not client.is_there(socket):
             time.sleep(0.02)
-        client.ask(socket, {"do": "wait", "select": ["all"]}, supervise.show_event)
+        client.ask(socket, {"do": "wait", "select": ["all"]}, asking.show_event)
     except (client.NoSupervisorError, client.GoneError):
         # apps that end at once leave it nothing to run: it may have ended at any point of the above
         raise CommandError(f"start: the supervisor has ended with {child.wait()}: {_last_words(own, begun)}") from None
@@ -393,7 +402,7 @@ def _detach(options: argparse.Namespace) -> int:
         ) from None
     finally:
         child.returncode = child.returncode or 0  # it is to outlive this process: no warning about that
-    print(f"started; output in {options.logs}, control socket {socket}")
+    print(f"started; output in {logs}, control socket {socket}")
     return 0
 
 
@@ -403,7 +412,7 @@ def in_foreground(words: Sequence[str], socket: Path, logs: Path) -> list[str]:
     return [*words[:at], "--no-daemon", "--socket", str(socket), "--logs", str(logs), *words[at:]]
 
 
-def _log_folder() -> Path:
+def log_folder() -> Path:
     if state := os.environ.get("XDG_STATE_HOME"):
         return Path(state) / "pyinit"
     return Path("/var/log/pyinit") if os.geteuid() == 0 else Path.home() / ".local/state/pyinit"

@@ -8,16 +8,15 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from pyinit.ctl import container
+from pyinit.ctl.asking import NO_SUPERVISOR, add_socket, ask, ask_at, socket_of
 from pyinit.ctl.errors import CommandError
 from pyinit.init import options as init_options
 from pyinit.init import signals
-from pyinit.supervise import apps, client, source
-
-NO_SUPERVISOR = 3
-"""Exit status when nobody is there: "the program is not running", as init scripts say (LSB, "Init Script Actions")."""
+from pyinit.supervise import apps, source
 
 EPILOG = f"""\
 APP is an id, a name, a namespace, all, /regex/ over names, or a file of apps. exit status: 0 done; 1 it could not be done, stderr says why;
@@ -28,7 +27,6 @@ OPTIONAL = ("app", {"nargs": "*", "metavar": "APP", "help": "id, name, namespace
 ON_FILES = ("stop", "restart", "reload", "delete")
 """PM2 takes a file in an app's place: restart and reload start what is not running yet, the other two mean the apps named in it."""
 
-Tell = Callable[[dict[str, Any]], None]
 Argument = tuple[str | tuple[str, ...], Mapping[str, Any]]
 
 
@@ -59,17 +57,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         if word.name in ON_FILES:
             add_file(parser)
         add_socket(parser)
+        if word.name == "stop":
+            container.add_to_stop(parser)
+            parser.usage = container.STOP_USAGE
+            parser.description, parser.epilog = container.STOP_DESCRIPTION, f"{EPILOG} {container.STOP_EPILOG}"
         parser.set_defaults(run=word.run, word=word.name)
-
-
-def add_socket(parser: argparse.ArgumentParser) -> None:
-    """Where the supervisor is."""
-    parser.add_argument(
-        "--socket",
-        metavar="PATH",
-        type=Path,
-        help=f"the control socket (default: ${client.VARIABLE}, else in $XDG_RUNTIME_DIR/pyinit, /run/pyinit or /tmp/pyinit-UID)",
-    )
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
@@ -79,38 +71,6 @@ def add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-a", "--update-env", action="store_true", help="with this command's environment in addition to the one it has"
     )
-
-
-def socket_of(options: argparse.Namespace) -> Path:
-    """The socket that is meant. Raises CommandError."""
-    named: Path | None = options.socket
-    try:
-        return named.absolute() if named else client.find(os.environ)
-    except client.NoSupervisorError as error:
-        raise CommandError(str(error), NO_SUPERVISOR) from None
-
-
-def ask(options: argparse.Namespace, do: str, tell: Tell | None = None, **fields: Any) -> Any:  # noqa: ANN401 (JSON)
-    """The answer to a request. Raises CommandError."""
-    return ask_at(socket_of(options), do, tell, **fields)
-
-
-def ask_at(path: Path, do: str, tell: Tell | None = None, *, till_its_end: bool = False, **fields: Any) -> Any:  # noqa: ANN401 (JSON)
-    """The same of a socket."""
-    try:
-        return client.ask(path, {"do": do, **fields}, tell or show_event, till_its_end=till_its_end)
-    except client.NoSupervisorError as error:
-        raise CommandError(str(error), NO_SUPERVISOR) from None
-    except client.ControlError as error:
-        raise CommandError(str(error)) from None
-    except KeyboardInterrupt:
-        raise CommandError(f"{do}: interrupted; the supervisor goes on with it", 130) from None
-
-
-def show_event(event: Mapping[str, Any]) -> None:
-    """A line about a worker on the way: `web:0 is ready`."""
-    who = ":".join(str(event[key]) for key in ("name", "instance") if event.get(key) is not None)
-    print(event.get("message") or f"{who}: {event['event']}", flush=True)
 
 
 # --- words ---
@@ -129,6 +89,19 @@ def _act(options: argparse.Namespace) -> int:
     return 0
 
 
+def _stop(options: argparse.Namespace) -> int:
+    """Apps, unless it is said that a container is meant."""
+    container.check_stop(options)
+    if options.container is not None:
+        return container.run_stop(options)
+    try:
+        return _act(options)
+    except CommandError as error:
+        if error.status != NO_SUPERVISOR:
+            raise
+        raise CommandError(f"{error}. A container is stopped by --container {options.app[0]}", NO_SUPERVISOR) from None
+
+
 def _scale(options: argparse.Namespace) -> int:
     ask(options, "scale", select=[options.app], to=options.to)
     return 0
@@ -136,8 +109,30 @@ def _scale(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     workers = ask(options, "list", select=options.app or ["all"])["workers"]
+    if (looks := _looks()) is not None:
+        looks.show_list(socket_of(options), workers)
+        return 0
     print(table([LIST, *(_row(worker) for worker in workers)]))
     return 0
+
+
+def _looks() -> ModuleType | None:
+    """How things look on a terminal, where the extra `monit` is installed; elsewhere they are plain."""
+    if not sys.stdout.isatty():
+        return None
+    try:
+        from pyinit.ctl import looks  # noqa: PLC0415 - rich and psutil are not for a pipe
+    except ModuleNotFoundError:
+        return None
+    return looks
+
+
+def _monit(options: argparse.Namespace) -> int:
+    try:
+        from pyinit.ctl import monit  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as missing:
+        raise CommandError(f"monit: {missing.name} is not installed: pip install 'pyinit-pid1[monit]'") from None
+    return monit.run(socket_of(options))
 
 
 def _jlist(options: argparse.Namespace) -> int:
@@ -148,9 +143,12 @@ def _jlist(options: argparse.Namespace) -> int:
 
 def _describe(options: argparse.Namespace) -> int:
     answer = ask(options, "describe", select=options.app)
+    if (looks := _looks()) is not None:
+        looks.show_apps(socket_of(options), answer)
+        return 0
     parts = []
     for app in answer["apps"]:
-        rows = [[key, _value(value)] for key, value in app.items() if key != "environment"]
+        rows = [[key, value_of(value)] for key, value in app.items() if key != "environment"]
         workers = [worker for worker in answer["workers"] if worker["name"] == app["name"]]
         parts.append(f"{table(rows)}\n\n{table([LIST, *(_row(worker) for worker in workers)])}")
         parts += [f"{worker['name']} {worker['instance']}: {worker['why']}" for worker in workers if worker.get("why")]
@@ -217,7 +215,8 @@ def _kill(options: argparse.Namespace) -> int:
 
 # fmt: off
 WORDS = (
-    Word("stop", "stop apps; they stay in the list", _act, [PLURAL]),
+    Word("stop", "stop apps, which stay in the list; or a container: --container NAME", _stop,
+         [("app", {**PLURAL[1], "nargs": "*"})]),
     Word("restart", "stop apps and start them again", _act, [PLURAL]),
     Word("reload", "replace instances one after the other, without downtime", _act, [PLURAL]),
     Word("delete", "stop apps and forget them", _act, [PLURAL], ["del"]),
@@ -225,6 +224,7 @@ WORDS = (
          [("app", {"metavar": "APP", "help": "its name"}), ("to", {"metavar": "N", "help": "a number, +N, -N or max"})]),
     Word("list", "the apps and their instances", _list, [OPTIONAL], ["ls", "status"]),
     Word("describe", "everything about apps", _describe, [PLURAL], ["show", "desc", "info"]),
+    Word("monit", "watch the apps: CPU, memory, state, logs; ? shows its keys", _monit),
     Word("jlist", "the list as JSON", _jlist),
     Word("logs", "what apps have written", _logs, [
         OPTIONAL,
@@ -250,19 +250,19 @@ LIST = ("id", "name", "namespace", "instance", "pid", "state", "uptime", "restar
 
 
 def _row(worker: Mapping[str, Any]) -> Sequence[str]:
-    state = str(worker["state"]) + (" (old)" if worker.get("leaving") else "")
+    state = str(worker["state"]) + (" (old)" if worker.get("leaving") else " (new)" if worker.get("coming") else "")
     return (
         str(worker["id"]),
         init_options.show(str(worker["name"])),
         init_options.show(str(worker["namespace"])),
         str(worker["instance"]),
-        _value(worker.get("pid")),
+        value_of(worker.get("pid")),
         state,
         duration(worker.get("uptime")),
         str(worker.get("restarts", 0)),
         size(worker.get("memory")),
         duration(worker.get("cpu")),
-        _value(worker.get("last")),
+        value_of(worker.get("last")),
     )
 
 
@@ -294,7 +294,7 @@ def size(number: int | None) -> str:
     return str(number)
 
 
-def _value(value: object) -> str:
+def value_of(value: object) -> str:
     if value is None:
         return "-"
     return init_options.show(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
-from contextlib import contextmanager
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from pyinit.ctl.errors import CommandError
+from pyinit.ctl.session import IMPOSSIBLE, console, need_extra, session, written
 from pyinit.verify.options import add_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from rich.console import Console
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyinit.containers.engine import Engine
     from pyinit.containers.remote import Agent
     from pyinit.verify.runner import Plan, Run
     from pyinit.verify.verdicts import Check
-
-IMPOSSIBLE = 2
-"""Exit status when nothing could be judged."""
-
-LEAVING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that end a run, and have what it made removed first."""
 
 DESCRIPTION = """\
 Judges how a container stops, in real containers: does PID 1 act on the stop signal, is anybody SIGKILLed, are zombies reaped, does the
@@ -61,56 +50,17 @@ def run(options: argparse.Namespace) -> int:
     if options.schema:
         print(files("pyinit.verify").joinpath("report.schema.json").read_text("utf-8"), end="")
         return 0
-    missing = [name for name in ("docker", "rich") if find_spec(name) is None]
-    if missing:
-        raise CommandError(f"verify needs {' and '.join(missing)}: pip install 'pyinit-pid1[verify]'", IMPOSSIBLE)
+    need_extra("verify")
     if options.list_checks:
         return list_checks(_table(options))
-    from pyinit.containers.engine import BROKEN, Engine, EngineError, explain  # noqa: PLC0415 - the extra may not be installed
-    from pyinit.containers.remote import ObserverError  # noqa: PLC0415
     from pyinit.verify.runner import ImpossibleRunError  # noqa: PLC0415
-    from pyinit.verify.settings import SettingsError  # noqa: PLC0415
+    from pyinit.verify.settings import SettingsError  # noqa: PLC0415 - the extra may not be installed
 
-    for number in LEAVING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and the background of a shell without job control
-            signal.signal(number, _leave)
-    engine = None
-    try:
-        with Engine(keep=options.keep) as engine, _undisturbed():
-            if options.clean:
-                return clean(engine)
-            return verify(engine, options)
-    except (EngineError, ObserverError, ImpossibleRunError, SettingsError) as error:
-        raise CommandError(f"verify: {error}", IMPOSSIBLE) from None
-    except BROKEN as error:
-        raise CommandError(f"verify: the engine failed in the middle of it: {explain(error)}", IMPOSSIBLE) from None
-    except KeyboardInterrupt:
-        left = engine is not None and engine.left
-        words = "pyinitctl verify --clean removes what is left" if left else "everything it had made is removed"
-        raise CommandError(f"verify: interrupted; {words}", 130) from None
-
-
-def _leave(number: int, _frame: object) -> NoReturn:
-    """Ends through all `finally`, so that no container stays."""
-    _hear_no_more()
-    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """What comes after this is not interrupted: it removes what was made."""
-    try:
-        yield
-    finally:
-        _hear_no_more()
-
-
-def _hear_no_more() -> None:
-    """From here on these signals do nothing. A second Ctrl-C, or a SIGTERM behind it, would end the removal in the middle; it takes
-    seconds, and it ends by itself.
-    """
-    for number in LEAVING:
-        signal.signal(number, signal.SIG_IGN)
+    with session("verify", keep=options.keep) as engine:
+        try:
+            return clean(engine) if options.clean else verify(engine, options)
+        except (ImpossibleRunError, SettingsError) as error:
+            raise CommandError(f"verify: {error}", IMPOSSIBLE) from None
 
 
 def _table(options: argparse.Namespace) -> Sequence[Check]:
@@ -134,20 +84,8 @@ def list_checks(checks: Sequence[Check]) -> int:
     for check in checks:
         required = ", required" if check.required else ""
         table.add_row(check.id, check.title, f"{check.severity.value}{required}", check.needs, check.source.value)
-    _console(160).print(table)
+    console(160).print(table)
     return 0
-
-
-def _console(width: int) -> Console:
-    """Where reports go. `width`: columns where it is no terminal."""
-    from rich.console import Console  # noqa: PLC0415 - an extra
-
-    class Screen(Console):
-        def on_broken_pipe(self) -> None:
-            """Rich would exit with 1, which is a verdict here."""
-            raise BrokenPipeError
-
-    return Screen(highlight=False, width=None if sys.stdout.isatty() else width)
 
 
 def clean(engine: Engine) -> int:
@@ -215,8 +153,8 @@ def verify(engine: Engine, options: argparse.Namespace) -> int:
                 came = _judge_init(engine, agent, plan, tell, options)
     _write(options, came, about)
     if str(options.json) != "-":
-        with _written("stdout"):
-            report.show(_console(120), came, about, strict=bool(options.strict))
+        with written("verify", "stdout"):
+            report.show(console(120), came, about, strict=bool(options.strict))
             sys.stdout.flush()
     return came.status(strict=bool(options.strict))
 
@@ -255,25 +193,9 @@ def _write(options: argparse.Namespace, came: Run, about: Mapping[str, str]) -> 
     for path, text in wanted:
         if path is None:
             continue
-        with _written("stdout" if str(path) == "-" else path):
+        with written("verify", "stdout" if str(path) == "-" else path):
             if str(path) == "-":
                 sys.stdout.write(text())
                 sys.stdout.flush()
             else:
                 path.write_text(text(), encoding="utf-8")
-
-
-@contextmanager
-def _written(where: Path | str) -> Iterator[None]:
-    """Turns a failure to write there into words. Half a report is none: it is removed."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # the reader has had enough: main() knows
-    except OSError as error:
-        if isinstance(where, Path):
-            if where.is_file():
-                where.unlink(missing_ok=True)
-        else:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would fail again as Python ends
-        raise CommandError(f"verify: the report cannot be written to {where}: {error.strerror}", IMPOSSIBLE) from None

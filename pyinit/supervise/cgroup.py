@@ -11,6 +11,7 @@ from pyinit.init.forensics import read
 TYPE_CHECKING = False  # of typing, without importing it
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final
 
 
 def cpus(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup", affinity: int | None = None) -> int:
@@ -52,3 +53,31 @@ def _ratio(quota: bytes, period: bytes) -> "Iterator[int]":
     """v2 says `max` for no quota, v1 says -1."""
     if quota.isdigit() and period.isdigit() and int(period) > 0:
         yield max(-(-int(quota) // int(period)), 1)
+
+
+class Throttling:
+    """What the CPU quota has cost so far: periods that have passed, periods in which it held somebody up, seconds of that."""
+
+    __slots__ = ("periods", "seconds", "throttled")
+
+    def __init__(self, periods: int, throttled: int, seconds: float) -> None:
+        self.periods: Final = periods
+        self.throttled: Final = throttled
+        self.seconds: Final = seconds
+
+
+def throttling(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> "Throttling | None":
+    """Our cgroup's cpu.stat (cgroup-v2.rst; v1 counts in nanoseconds); None where it does not say."""
+    for line in read(membership).decode("utf-8", "backslashreplace").split("\n"):
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root if controllers == "" else f"{root}/cpu"
+        for file in (f"{base}{path}/cpu.stat", f"{base}/cpu.stat"):
+            entries = [entry.partition(b" ") for entry in read(file).split(b"\n")]
+            found = {key: int(value) for key, _, value in entries if value.isdigit()}
+            if b"nr_throttled" in found:
+                seconds = found.get(b"throttled_usec", 0) / 1e6 + found.get(b"throttled_time", 0) / 1e9
+                return Throttling(found.get(b"nr_periods", 0), found[b"nr_throttled"], seconds)
+    return None

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import stat
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,13 @@ def is_there(path: Path) -> bool:
             return True
     except NoSupervisorError:
         return False
+
+
+def peer(path: Path) -> int:
+    """The supervisor's pid as it is seen here (unix(7), SO_PEERCRED); 0 where it is not seen. Raises NoSupervisorError."""
+    with connect(path) as connection:
+        pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return pid
 
 
 def connect(path: Path) -> socket.socket:

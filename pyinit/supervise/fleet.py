@@ -37,6 +37,9 @@ CHANGED = "changed"
 EXIT = "exit"
 """(EXIT, status)."""
 
+DONE, FAILED = "done", "failed"
+"""What came of a reload of an app."""
+
 ALONE = "there cannot be two: it is ready when its address answers (tcp, http), which two cannot both have"
 
 RESERVE = 1.0
@@ -92,7 +95,7 @@ class Place:
 class Group:
     """An app and its places."""
 
-    __slots__ = ("count", "held", "listened", "never_listened", "places", "spec")
+    __slots__ = ("count", "held", "listened", "never_listened", "oom_kills", "places", "reloads", "signals", "spec")
 
     def __init__(self, spec: "App") -> None:
         self.spec = spec
@@ -104,6 +107,10 @@ class Group:
         self.listened = False
         self.never_listened = False
         """A worker was alive for all of `ready_timeout` without listening: so will the next one be."""
+        self.reloads: Final = {DONE: 0, FAILED: 0}
+        self.signals: Final[dict[str, int]] = {}
+        """How many of each its workers were sent, by name."""
+        self.oom_kills = 0
 
     @property
     def workers(self) -> "list[Worker]":
@@ -200,6 +207,11 @@ class Job:
 
     def cut(self, worker: Worker, count: int) -> None:
         """A worker is stopped with connections open."""
+
+    @property
+    def progress(self) -> "tuple[int, int]":
+        """How many workers are replaced, of how many; (0, 0) where none are to be."""
+        return 0, 0
 
     def cancel(self, now: float, why: str) -> None:
         self.finish(f"{self.word} was given up: {why}")
@@ -304,6 +316,7 @@ class Reload(Job):
     def __init__(self, fleet: "Fleet", client: "Client | None", word: str, places: "Sequence[Place]") -> None:
         super().__init__(fleet, client, word)
         self.queue: Final = list(places)
+        self.count: Final = len(places)
         self.coming: Final[list[Place]] = []
         self.emptying: Final[list[Place]] = []
         """Whose worker stops before there is a new one."""
@@ -313,6 +326,8 @@ class Reload(Job):
         self.swapped = 0
         self.connections_cut = 0
         self.failed = ""
+        self.results: Final[dict[Group, str]] = {}
+        """What has come of it for each app so far."""
 
     def concerns(self, group: Group) -> bool:
         return group in self._moving() or any(place.app is group for place in self.queue)
@@ -354,12 +369,18 @@ class Reload(Job):
                 self.emptying.append(place)
                 self.fleet.empty(place, now)
         if not (self.queue or self._moving()):
+            for group, result in self.results.items():
+                group.reloads[result] += 1
             self.finish(self.failed, swapped=self.swapped, cut=self.connections_cut)
 
     def cut(self, worker: Worker, count: int) -> None:
         if worker in self.going:
             self.connections_cut += count
             self.tell("cut", worker, f"{worker.label} had {count} connections open when its drain was over")
+
+    @property
+    def progress(self) -> "tuple[int, int]":
+        return self.swapped, self.count
 
     def _fill(self, place: Place, now: float) -> None:
         self.filled.append(place)
@@ -372,8 +393,10 @@ class Reload(Job):
         self.filled.remove(place)
         if new.life.phase == machine.READY and new.spawns == 1:
             self.swapped += 1
+            self.results.setdefault(place.app, DONE)
             self.tell("swapped", new, f"{new.label} is ready, its predecessor was stopped before")
             return
+        self.results[place.app] = FAILED
         self.failed = (
             self.failed or f"{new.label} did not get ready: {failure(new)}; its predecessor was stopped before"
         )
@@ -383,12 +406,14 @@ class Reload(Job):
         old, place.worker, place.coming = place.worker, new, None
         new.life = new.life.but(then=machine.BY_POLICY)
         self.swapped += 1
+        self.results.setdefault(place.app, DONE)
         self.tell("swapped", new, f"{new.label} is ready, its predecessor may leave")
         if not old.is_over:
             self.going.append(old)
         self.fleet.dismiss(old, now)
 
     def _fail(self, place: Place, new: Worker, now: float) -> None:
+        self.results[place.app] = FAILED
         self.failed = self.failed or (
             f"{new.label} did not get ready: {failure(new)}; its predecessor "
             f"{'stays' if not place.worker.is_over else 'is ' + place.worker.life.phase}"
@@ -1008,6 +1033,11 @@ class Apply(Job):
 
     def concerns(self, group: Group) -> bool:
         return any(change.group is group for change in self.changes) or any(job.concerns(group) for job in self.parts)
+
+    @property
+    def progress(self) -> "tuple[int, int]":
+        done, of = zip(*(job.progress for job in self.parts), strict=True)
+        return sum(done), sum(of)
 
     def look(self, now: float) -> None:
         for job in self.parts:

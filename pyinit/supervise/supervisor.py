@@ -17,7 +17,7 @@ import time
 
 from pyinit.init import forensics, program, signals
 from pyinit.init.report import Report
-from pyinit.supervise import cgroup, control, fleet, logs, machine, process, ready, watch
+from pyinit.supervise import cgroup, control, fleet, logs, machine, notify, process, ready, watch
 from pyinit.supervise.fleet import Fleet, Worker
 from pyinit.supervise.sockets import Sockets
 from pyinit.supervise.spec import DESCRIPTOR, FOREVER, HTTP, LISTENING, LOG, MESSAGE, NOTIFY, TCP
@@ -103,6 +103,7 @@ class Supervisor:
         """What the files of an app with `watch` looked like."""
         self.oom_kills = forensics.oom_kills() or 0
         self.status: int | None = None
+        self.notifier: Final = notify.notifier()
         self.hangup_stops = any(os.isatty(fd) for fd in (0, 1, 2))
         """On a terminal, HUP means that it is gone."""
         self.listener: Final = listener
@@ -138,6 +139,7 @@ class Supervisor:
         self.fleet.begin(time.monotonic())
         self.arm()
         self.carry_out()
+        self._notify()
         while self.status is None:
             try:
                 self._turn()
@@ -159,6 +161,11 @@ class Supervisor:
             self.fleet.tick(now)
         self.carry_out()
         self._console()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self.notifier is not None:
+            self.notifier.tell(self.fleet)
 
     def _dispatch(self, ready: "list[tuple[selectors.SelectorKey, int]]") -> None:
         for key, events in ready:
@@ -325,7 +332,7 @@ class Supervisor:
             one.channel.say(worker.spec.stop_message)
             self._watch_channel(one)
         else:
-            process.signal_child(one.pid, worker.spec.stop_signal)
+            self.signal(one, worker.spec.stop_signal)
         process.signal_child(one.pid, signals.CONT)
 
     def kill(self, worker: Worker) -> None:
@@ -333,8 +340,15 @@ class Supervisor:
         one = self._alive(worker)
         if one is None:
             return
-        process.signal_child(one.pid, signals.KILL)
+        self.signal(one, signals.KILL)
         self._kill_family(one)
+
+    @staticmethod
+    def signal(one: Running, number: int) -> None:
+        """A signal to a worker that has not been reaped; it is counted."""
+        process.signal_child(one.pid, number)
+        counts, name = one.worker.app.signals, signals.name_of(number)
+        counts[name] = counts.get(name, 0) + 1
 
     def _alive(self, worker: Worker) -> "Running | None":
         """A worker's process, None once it has been reaped: its number may be another's."""
@@ -429,6 +443,7 @@ class Supervisor:
             kills = forensics.oom_kills() or 0
             if kills > self.oom_kills:
                 self.oom_kills, worker.ran_out = self.oom_kills + 1, True
+                worker.app.oom_kills += 1
         left = bool(self._family(one))
         self._close(one)
         if not left:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from pyinit.supervise.control import Client
-    from pyinit.supervise.fleet import Place, Worker
+    from pyinit.supervise.fleet import Fleet, Place, Worker
     from pyinit.supervise.supervisor import Supervisor
 
     Word = Callable[["Call"], str]
@@ -60,6 +60,7 @@ def row(supervisor: "Supervisor", worker: "Worker", now: float) -> "dict[str, An
         "memory": process.memory(pid) if pid else None,
         "cpu": process.cpu(pid) if pid else None,
         "leaving": worker.leaving,
+        "coming": worker.place.coming is worker,
         "why": life.why or None,
         "deadline": round(life.deadline - now, 3) if life.deadline != FOREVER else None,
     }
@@ -80,17 +81,48 @@ def list_(call: "Call") -> str:
     places = call.supervisor.fleet.select(call.selected)
     if not places and call.selected != ["all"]:
         return _unknown("list", call.selected)
-    call.client.send({"ok": True, "workers": _rows(call.supervisor, places)})
+    fleet = call.supervisor.fleet
+    answer = {"workers": _rows(call.supervisor, places), "jobs": _jobs(fleet), "closing": _closing(fleet)}
+    call.client.send({"ok": True, **answer})
     return ""
+
+
+def _jobs(fleet: "Fleet") -> "list[dict[str, Any]]":
+    """The words that are going on."""
+    found = []
+    for job in fleet.jobs:
+        done, of = job.progress
+        apps = [name for name, group in fleet.groups.items() if job.concerns(group)]
+        found.append({"word": job.word, "apps": apps, "done": done, "of": of})
+    return found
+
+
+def _closing(fleet: "Fleet") -> "dict[str, Any] | None":
+    """The shutdown that is going on: why, and how many seconds of its budget are left."""
+    if fleet.closing is None:
+        return None
+    left = fleet.closed_at - time.monotonic()
+    return {"why": fleet.why, "left": None if left == FOREVER else round(left, 3)}
 
 
 def describe(call: "Call") -> str:
     places = call.supervisor.fleet.select(call.selected)
-    if not places:
+    if not places and call.selected != ["all"]:
         return _unknown("describe", call.selected)
     groups = {place.app: None for place in places}
-    apps = [{**group.spec.given, "count": len(group.places)} for group in groups]
-    call.client.send({"ok": True, "workers": _rows(call.supervisor, places), "apps": apps})
+    apps = [
+        {
+            **group.spec.given,
+            "instances": group.count,
+            "count": len(group.places),
+            "reloads": group.reloads,
+            "signals": group.signals,
+            "oom_kills": group.oom_kills,
+        }
+        for group in groups
+    ]
+    answer = {"workers": _rows(call.supervisor, places), "apps": apps, "log_form": call.supervisor.form}
+    call.client.send({"ok": True, **answer})
     return ""
 
 
@@ -176,7 +208,7 @@ def signal(call: "Call") -> str:
             else f"signal: nothing of {', '.join(call.selected)} is running"
         )
     for one in found:
-        process.signal_child(one.pid, number)
+        call.supervisor.signal(one, number)
     call.client.send({"ok": True, "count": len(found)})
     return ""
 

@@ -198,16 +198,19 @@ def stop_it(stage: Stage, target: Started, then: Callable[[], None] | None = Non
     )
     if watch is None:
         return replace(stop, forced=status == 128 + signals.KILL and seconds >= NEAR_DEADLINE * grace)
+    return witnessed(stop, watch, stage.subject.image.name, stage.subject.image.stop_signal, began)
+
+
+def witnessed(stop: Stop, watch: Watch, title: str, number: int, began: float) -> Stop:
+    """The same with what the observer saw of it: a stop by signal `number` that began then, and is over."""
     watch.wait(END_WITHIN)
-    account = replace(watch.account(), deadline=began + NEAR_DEADLINE * grace).with_exit_status(status)
-    number = stage.subject.image.stop_signal
-    name = stage.subject.image.name
-    shown = timeline.of(account, name, stop_signal=number, stopped=began, outside="the engine", grace=grace)
+    account = replace(watch.account(), deadline=began + NEAR_DEADLINE * stop.grace).with_exit_status(stop.status)
+    shown = timeline.of(account, title, stop_signal=number, stopped=began, outside="the engine", grace=stop.grace)
     first = next(bar for bar in shown.bars if bar.inside == 1)
     how = account.how(account.init)
     return replace(
         stop,
-        seconds=first.ended if first.ended is not None else seconds,
+        seconds=first.ended if first.ended is not None else stop.seconds,
         forced=how is How.KILLED_FROM_OUTSIDE,
         account=account,
         timeline=shown,

@@ -227,6 +227,12 @@ def moving_image(client: docker.DockerClient, init: Init) -> str:
 
 
 @pytest.fixture(scope="session")
+def systemd_image(client: docker.DockerClient, init: Init) -> str:
+    """The same with systemd, for a container of which it is PID 1."""
+    return _build(client, _command_output("docker/base", "systemd"), init)
+
+
+@pytest.fixture(scope="session")
 def runsc_problem(client: docker.DockerClient, image: str) -> str:
     """Why gVisor cannot be used here; empty if it can. (It cannot in a chroot, for one.)"""
     if "runsc" not in client.info()["Runtimes"]:

@@ -1,17 +1,14 @@
 """`pyinitctl start` in real containers: as an image's command, with as little as a container may have; and PM2's own file."""
 
-import io
 import json
 import re
-import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import engines
-from support.containers import Container, Run
+from support.containers import Container, Run, put
 from support.waiting import until
 
 pytestmark = pytest.mark.engines(engines.PYTHON)  # the wheel in the image has both, and `pyinitctl`
@@ -28,17 +25,6 @@ essential = true
 restart = "never"
 min_uptime = "50ms"
 """
-
-
-def put(container: Container, files: Mapping[str, str], folder: str = "/srv") -> None:
-    """Files into a container that has not been started."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text.encode()), 0o644
-            tar.addfile(entry, io.BytesIO(text.encode()))
-    assert container.raw.put_archive(folder, buffer.getvalue())
 
 
 def workers(container: Container) -> list[dict[str, Any]]:

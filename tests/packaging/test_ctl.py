@@ -13,6 +13,8 @@ import pytest
 from pyinit.init.start import VERSION
 from pyinit.native import elf
 from pyinit.native.targets import TARGETS
+from support.terminal import Terminal
+from support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,7 +29,8 @@ def test_help_and_version(bare: Path) -> None:
     """As every command does."""
     ctl = bare / "bin" / "pyinitctl"
     assert run(ctl, "--version") == (0, f"pyinitctl {VERSION}\n", "")
-    for words in (("--help",), ("native", "--help"), ("native", "path", "--help")):
+    ours = (("--help",), ("native", "--help"), ("native", "path", "--help"), ("explain", "--help"), ("stop", "--help"))
+    for words in ours:
         status, out, err = run(ctl, *words)
         assert (status, err) == (0, "")
         assert out.startswith("usage: pyinitctl")
@@ -50,6 +53,14 @@ def test_lint_needs_its_extra(bare: Path, pure_wheel: Path) -> None:
     pages = {path.name for path in (ROOT / "pyinit" / "lint" / "rules").glob("*.md")}
     with zipfile.ZipFile(pure_wheel) as wheel:
         assert {Path(name).name for name in wheel.namelist() if name.startswith("pyinit/lint/rules/")} == pages
+
+
+@pytest.mark.parametrize("words", [("explain", "shop"), ("stop", "--container", "shop")])
+def test_containers_need_their_extra(bare: Path, words: tuple[str, ...]) -> None:
+    """It says which."""
+    status, out, err = run(bare / "bin" / "pyinitctl", *words)
+    assert (status, out) == (2, "")
+    assert err == f"pyinitctl: {words[0]} needs docker and rich: pip install 'pyinit-pid1[verify]'\n"
 
 
 def test_wrong_usage(bare: Path) -> None:
@@ -146,3 +157,40 @@ def test_start_needs_no_extra(bare: Path, tmp_path: Path) -> None:
     assert err == (
         "pyinitctl: convert: a.yaml: YAML needs PyYAML: pip install 'pyinit-pid1[supervise]', or write the file as JSON or TOML\n"
     )
+
+
+def test_monit_and_metrics_need_their_extras(bare: Path) -> None:
+    """Each says which, in one line."""
+    ctl = bare / "bin" / "pyinitctl"
+    line = "pyinitctl: monit: rich is not installed: pip install 'pyinit-pid1[monit]'\n"
+    assert run(ctl, "monit") == (1, "", line)
+    line = "pyinitctl: metrics: prometheus_client is not installed: pip install 'pyinit-pid1[metrics]'\n"
+    assert run(ctl, "metrics") == (1, "", line)
+
+
+def test_list_on_a_terminal_without_the_extra(bare: Path, tmp_path: Path) -> None:
+    """As plain as in a pipe."""
+    ctl, socket = bare / "bin" / "pyinitctl", str(tmp_path / "s")
+    command = [
+        str(ctl),
+        "start",
+        "--socket",
+        socket,
+        "--interpreter",
+        "none",
+        "--min-uptime",
+        "100",
+        "sleep",
+        "--",
+        "1000",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as started:
+        try:
+            until(lambda: run(ctl, "ready", "--socket", socket)[0] == 0, 20, "the app")
+            with Terminal([str(ctl), "list", "--socket", socket]) as terminal:
+                assert terminal.wait() == 0
+                header, row = terminal.output.splitlines()
+        finally:
+            started.terminate()
+    assert header.split()[:3] == ["id", "name", "namespace"]
+    assert row.split()[:4] == ["0", "sleep", "default", "0"]

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from support.ctl import Ctl
 from support.failures import pytest_runtest_makereport, runs_of  # noqa: F401 - a hook is found by its name
 from support.runs import Run
 from support.supervised import MAIN, Json, Supervised, spec
@@ -57,6 +59,15 @@ def supervise(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Superv
     yield start
     for run in runs:
         run.close()
+
+
+@pytest.fixture
+def ctl(tmp_path: Path) -> Iterator[Ctl]:
+    """Commands in a folder of their own."""
+    with tempfile.TemporaryDirectory(prefix="ctl-") as runtime:  # a socket's path must be short
+        made = Ctl(tmp_path, Path(runtime))
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """A container under test, seen from both sides: through the engine, and on the host, where its processes are ordinary ones."""
 
+import io
 import os
 import re
 import signal as signals
 import subprocess
+import tarfile
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -346,3 +348,14 @@ def remove(raw: docker.models.containers.Container) -> None:
     except docker.errors.APIError as error:
         if "already in progress" not in str(error):  # it was started with auto_remove
             raise
+
+
+def put(container: Container, files: Mapping[str, str], folder: str = "/srv") -> None:
+    """Files into a container that has not been started."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text.encode()), 0o644
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    assert container.raw.put_archive(folder, buffer.getvalue())

@@ -1,5 +1,6 @@
 """A process as /proc shows it to whoever looks from outside."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -84,8 +85,11 @@ def command(pid: int) -> str:
 
 def descriptors(pid: int) -> dict[int, str]:
     """Its open descriptors and what each is."""
-    folder = Path(f"/proc/{pid}/fd")
-    return {int(entry.name): str(entry.readlink()) for entry in folder.iterdir()}
+    found = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found[int(entry.name)] = str(entry.readlink())
+    return found
 
 
 def switches(pid: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyinit.ctl import start, supervise
+from pyinit.ctl import asking, start, supervise
 from pyinit.ctl.start import is_under_pyinit
 from pyinit.supervise import client
 from pyinit.supervise.client import ControlError, NoSupervisorError, PlaceError
@@ -201,8 +201,8 @@ def test_columns_stand_under_each_other() -> None:
 
 def test_events_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """The supervisor's own words, or else the event's."""
-    supervise.show_event({"event": "ready", "name": "web", "instance": 0, "message": "web:0 is ready"})
-    supervise.show_event({"event": "ready", "name": "web", "instance": 0})
+    asking.show_event({"event": "ready", "name": "web", "instance": 0, "message": "web:0 is ready"})
+    asking.show_event({"event": "ready", "name": "web", "instance": 0})
     assert capsys.readouterr().out == "web:0 is ready\nweb:0: ready\n"
 
 

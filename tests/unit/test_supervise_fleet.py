@@ -222,7 +222,9 @@ def test_reload(*, fails: bool) -> None:
             "web:1 did not get ready: not ready in 20 s; its predecessor stays, 1 of its fellows were replaced before"
             in str(world.answers)
         )
+        assert world.fleet.groups["web"].reloads == {"done": 0, "failed": 1}
     else:
+        assert world.fleet.groups["web"].reloads == {"done": 1, "failed": 0}
         assert not set(after) & set(before)
         assert world.answers == {"client 1": {"ok": True, "swapped": 2, "cut": 0}}
 
@@ -457,16 +459,20 @@ def test_reload_of_all_with_an_app_that_is_alone(word: str) -> None:
     web_, api = world.processes
     world.ready(web_)
     world.ready(api)
+    groups = world.fleet.groups.values()
     world.word(lambda client: world.fleet.reload(client, ["all"], world.now, word))
     (new,) = set(world.processes) - {web_, api}
     assert new.spec.name == "web"
+    assert [job.progress for job in world.fleet.jobs] == [(0, 2)]
     world.ready(new)
+    assert [job.progress for job in world.fleet.jobs] == [(1, 2)]
     world.event(web_, machine.DRAINED)
     world.end(web_, 15)
     assert world.said[-1].startswith("api:0 is stopped before its successor starts: there cannot be two")
     world.end(api, 15)
     world.ready(next(worker for worker in world.processes if worker.spec.name == "api"))
     assert world.answers["client 1"] == {"ok": True, "swapped": 2, "cut": 0}
+    assert [group.reloads for group in groups] == [{"done": 1, "failed": 0}] * 2
     world.word(lambda client: world.fleet.reload(client, ["api"], world.now, word))
     if word == "reload":
         assert "reload: of api there cannot be two" in world.answers["client 2"]["error"]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyinit.supervise import logs, supervisor, watch
-from pyinit.supervise.cgroup import cpus
+from pyinit.supervise.cgroup import cpus, throttling
 from pyinit.supervise.cron import Entry
 from pyinit.supervise.spec import FOREVER, SpecError, parse
 from support.supervised import app, spec
@@ -168,6 +168,28 @@ def test_cpus(tmp_path: Path, membership: str, files: dict[str, str], count: int
     file = tmp_path / "membership"
     file.write_text(membership, encoding="ascii")
     assert cpus(root, str(file), 8) == count
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "found"),
+    [
+        ("0::/\n", {"cpu.stat": "usage_usec 9\nnr_periods 40\nnr_throttled 3\nthrottled_usec 2500000\n"}, (40, 3, 2.5)),
+        ("0::/a\n", {"a/cpu.stat": "nr_throttled 1\n", "cpu.stat": "nr_throttled 2\n"}, (0, 1, 0)),
+        ("0::/not/here\n", {"cpu.stat": "nr_periods 4\nnr_throttled 2\nthrottled_usec 0\n"}, (4, 2, 0)),
+        ("0::/\n", {"cpu.stat": "usage_usec 9\n"}, None),
+        (V1, {"cpu/docker/x/cpu.stat": "nr_periods 40\nnr_throttled 3\nthrottled_time 2500000000\n"}, (40, 3, 2.5)),
+        (V1, {}, None),
+    ],
+)
+def test_throttling(
+    membership: str, files: dict[str, str], found: tuple[int, int, float] | None, tmp_path: Path
+) -> None:
+    """Version 2 counts in microseconds, version 1 in nanoseconds; a root cgroup has no quota and says nothing."""
+    root = tree(tmp_path / "cgroup", files)
+    file = tmp_path / "membership"
+    file.write_text(membership, encoding="ascii")
+    spent = throttling(root, str(file))
+    assert (spent and (spent.periods, spent.throttled, spent.seconds)) == found
 
 
 def test_cpus_here() -> None:

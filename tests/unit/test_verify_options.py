@@ -17,6 +17,7 @@ from pyinit.containers import engine as engines
 from pyinit.containers.engine import LABEL, Engine, EngineError
 from pyinit.ctl import verify as command
 from pyinit.ctl.errors import CommandError
+from pyinit.ctl.session import LEAVING
 from pyinit.ctl.verify import _judge_init, add, run, verify
 from pyinit.verify.catalogue import CHECKS
 from pyinit.verify.options import NOT_IN_A_FILE, add_to, name_of
@@ -238,7 +239,7 @@ class Client:
 @pytest.fixture
 def heard() -> Iterator[None]:
     """Signals as they were before."""
-    before = {number: signal.getsignal(number) for number in command.LEAVING}
+    before = {number: signal.getsignal(number) for number in LEAVING}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
@@ -247,7 +248,7 @@ def heard() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heard")
-@pytest.mark.parametrize("first", command.LEAVING)
+@pytest.mark.parametrize("first", LEAVING)
 @pytest.mark.parametrize("is_left", [False, True])
 def test_nothing_interrupts_the_removal(
     first: signal.Signals,
@@ -255,14 +256,14 @@ def test_nothing_interrupts_the_removal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever ended the run, what comes after it does not end what removes; and the last line says what is so."""
-    client: Any = Client(command.LEAVING)
+    client: Any = Client(LEAVING)
 
     def begin(engine: Engine, _: object) -> int:
         client.labels = [engine.labels] if is_left else []
         try:
             os.kill(os.getpid(), first)
         finally:
-            for number in command.LEAVING:  # while the observer is ended
+            for number in LEAVING:  # while the observer is ended
                 os.kill(os.getpid(), number)
         raise AssertionError("it was not ended")
 
@@ -282,7 +283,7 @@ def test_nothing_interrupts_the_removal(
 @pytest.mark.usefixtures("heard")
 def test_nothing_interrupts_the_end_of_a_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its verdict is told already."""
-    client: Any = Client(command.LEAVING)
+    client: Any = Client(LEAVING)
     monkeypatch.setattr(engines, "connect", lambda: client)
     monkeypatch.setattr(command, "verify", lambda *_: 0)
     assert (run(parsed("IMAGE")), client.is_closed) == (0, True)
