@@ -10,6 +10,8 @@ from jsonschema import Draft202012Validator
 
 from support.dispositions import hear_what_is_ignored
 
+pytest_plugins = ["pytester"]
+
 SECOND_TRY = Path(__file__).resolve().parent.parent / ".results" / "second-try"
 
 

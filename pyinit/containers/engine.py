@@ -78,9 +78,10 @@ def connect() -> docker.DockerClient:
     """The engine at `address()`. Raises EngineError."""
     where = address()
     try:
+        _touch(where)
         client = docker.from_env(timeout=REQUEST_TIMEOUT)
         client.ping()
-    except (docker.errors.DockerException, requests.exceptions.RequestException, ValueError) as error:
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError) as error:
         words = _root_cause(error)
         if "Permission denied" in words:
             raise EngineError(
@@ -91,6 +92,17 @@ def connect() -> docker.DockerClient:
             f"no container engine answers at {where} ({words}): start Docker or podman's socket, or set DOCKER_HOST"
         ) from None
     return client
+
+
+def _touch(where: str) -> None:
+    """Raises OSError where nobody listens on a local socket. The client library finds that out too, and leaves an open socket behind, of
+    which Python warns in the middle of something else.
+    """
+    scheme, _, path = where.partition("://")
+    if scheme in ("unix", "http+unix"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(REQUEST_TIMEOUT)
+            probe.connect(f"/{path.lstrip('/')}")
 
 
 def _root_cause(error: BaseException) -> str:
@@ -282,6 +294,10 @@ class Engine:
             if session and session != self.session and not _may_live(labels):
                 dead.add(session)
         return [word for session in sorted(dead) for word in self._remove(LABEL, session, keep=False)]
+
+    def remove_session(self, session: str) -> list[str]:
+        """Removes everything of another session, whose process is known to be gone; what was removed, in words."""
+        return self._remove(LABEL, session, keep=False)
 
     def _labelled(self) -> Iterable[Mapping[str, str]]:
         only = {"label": LABEL}

@@ -5,12 +5,13 @@ The JSON carries everything that the others show.
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +23,7 @@ from pyinit.verify.verdicts import Result, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from pyinit.verify.evidence import Act
     from pyinit.verify.runner import Run
@@ -155,6 +156,13 @@ def _failure(result: Result) -> RenderableType:
     if result.reproduce:
         rows.append(_labelled("try", Text(result.reproduce, "cyan")))
     return Group(*rows)
+
+
+def failure_text(result: Result, width: int) -> str:
+    """A failure as plain text: what was seen, why it matters, what to change, how to see the same."""
+    lines = io.StringIO()
+    Console(file=lines, width=width, color_system=None, highlight=False).print(_failure(result))
+    return "\n".join(line.rstrip() for line in lines.getvalue().strip("\n").splitlines())
 
 
 def _labelled(name: str, words: Text) -> RenderableType:

@@ -209,13 +209,13 @@ def _finding(case: Case, check: Check) -> Finding:
 def finding_of(case: Case, check: Check) -> Finding:
     """What its judge says, if both stops were seen by a source that knows what is judged: the plain one, and the act's own."""
     for stop in (case.plain, case.act(check.act).stop):
-        unknown = stop and _unknowable(check.source, stop)
+        unknown = stop and unknowable(check.source, stop)
         if unknown:
             return skipped(unknown)
     return check.judge(case)
 
 
-def _unknowable(source: Source, stop: Stop) -> str:
+def unknowable(source: Source, stop: Stop) -> str:
     """Why the view of that stop is not what a check with that source judges; empty: it is."""
     if source is Source.OUTCOME:
         return ""

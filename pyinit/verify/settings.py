@@ -109,28 +109,36 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 def _checked(path: Path, text: str, values: Mapping[str, Any], checks: Sequence[Check]) -> Mapping[str, Any]:
     """The values, as the command line would have them."""
-    found = {}
-    for key, value in values.items():
-        where = f"{path}, line {_line(path, text, key)}"
-        wanted = KEYS.get(key)
-        if wanted is None:
-            raise SettingsError(f"{where}: there is no key {key!r}{_instead(key)}")
-        if not _is(value, wanted.kind):
-            raise SettingsError(f"{where}: {key} must be {WORDS[wanted.kind]}, not {value!r}")
-        for one in value if isinstance(value, list) else ():
-            if not _is(one, wanted.element):
-                raise SettingsError(f"{where}: each of {key} must be {WORDS[wanted.element]}, not {one!r}")
-        for word in value if key in CHECK_LISTS else ():
-            if not chosen(word, checks):
-                raise SettingsError(f"{where}: there is no check {word!r}{nearest(word.upper(), ids(checks))}")
-        found[key] = [_made(where, key, one) for one in value] if isinstance(value, list) else _made(where, key, value)
+    found = {
+        key: check_value(f"{path}, line {_line(path, text, key)}", key, value, checks) for key, value in values.items()
+    }
     for check, reason in values.get("skip", {}).items():
-        where = f"{path}, line {_line(path, text, check)}"
-        if check not in ids(checks):
-            raise SettingsError(f"{where}: there is no check {check!r}{nearest(check, ids(checks))}")
-        if not isinstance(reason, str) or not reason.strip():
-            raise SettingsError(f'{where}: say why {check} is left out: {check} = "because ..."')
+        check_reason(f"{path}, line {_line(path, text, check)}", check, reason, checks)
     return found
+
+
+def check_value(where: str, key: str, value: Any, checks: Sequence[Check]) -> Any:  # noqa: ANN401 - whatever was written
+    """The value of a key, as the command line would have it. Raises SettingsError, which begins with `where`."""
+    wanted = KEYS.get(key)
+    if wanted is None:
+        raise SettingsError(f"{where}: there is no key {key!r}{_instead(key)}")
+    if not _is(value, wanted.kind):
+        raise SettingsError(f"{where}: {key} must be {WORDS[wanted.kind]}, not {value!r}")
+    for one in value if isinstance(value, list) else ():
+        if not _is(one, wanted.element):
+            raise SettingsError(f"{where}: each of {key} must be {WORDS[wanted.element]}, not {one!r}")
+    for word in value if key in CHECK_LISTS else ():
+        if not chosen(word, checks):
+            raise SettingsError(f"{where}: there is no check {word!r}{nearest(word.upper(), ids(checks))}")
+    return [_made(where, key, one) for one in value] if isinstance(value, list) else _made(where, key, value)
+
+
+def check_reason(where: str, check: str, reason: object, checks: Sequence[Check]) -> None:
+    """Whether there is such a check, and a reason for leaving it out. Raises SettingsError."""
+    if check not in ids(checks):
+        raise SettingsError(f"{where}: there is no check {check!r}{nearest(check, ids(checks))}")
+    if not isinstance(reason, str) or not reason.strip():
+        raise SettingsError(f'{where}: say why {check} is left out: {check} = "because ..."')
 
 
 def _is(value: object, wanted: type) -> bool:

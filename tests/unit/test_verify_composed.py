@@ -11,10 +11,10 @@ import pytest
 
 from pyinit.containers import helpers
 from pyinit.containers.compose import Compose
-from pyinit.ctl.errors import CommandError
-from pyinit.ctl.verify import _ports
 from pyinit.verify import composed
 from pyinit.verify.evidence import Image
+from pyinit.verify.request import ports
+from pyinit.verify.settings import SettingsError
 from pyinit.verify.subject import ImageSubject, is_writable
 
 IMAGE = Image(
@@ -219,14 +219,14 @@ def test_what_can_be_had_once(options: Mapping[str, Any]) -> None:
 )
 def test_ports(words: list[str], bindings: Mapping[str, object]) -> None:
     """Docker's forms, as docker-py takes them."""
-    assert _ports(words) == bindings
+    assert ports(words) == bindings
 
 
 @pytest.mark.parametrize("word", ["", "http", "80-82:80-81", "80/"])
 def test_no_ports(word: str) -> None:
     """What is none, is named."""
-    with pytest.raises(CommandError, match=r"-p .*: write PORT, PORT:PORT or IP:PORT:PORT"):
-        _ports([word])
+    with pytest.raises(SettingsError, match=r"-p .*: write PORT, PORT:PORT or IP:PORT:PORT"):
+        ports([word])
 
 
 def test_a_copy_is_the_same(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import io
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +15,92 @@ from rich.console import Console
 
 from pyinit.containers.account import Account, Fate, How, Sender
 from pyinit.containers.timeline import Step
-from pyinit.verify import inits, report, settings
+from pyinit.verify import conformance, inits, report, settings
+from pyinit.verify.acts import Stage
 from pyinit.verify.catalogue import BY_ID, CHECKS
-from pyinit.verify.evidence import Case
+from pyinit.verify.ends import UnseenError
+from pyinit.verify.evidence import Case, Stop
+from pyinit.verify.ready import Readiness
+from pyinit.verify.subject import ImageSubject
+from pyinit.verify.under_test import end_of
 from pyinit.verify.verdicts import GROUPS, Result, Severity, Verdict
-from support.reports import ABOUT, IMAGE, LEFT, MIXED, everything, result, run
+from support.reports import ABOUT, IMAGE, LEFT, MIXED, everything, process, result, run, stop
+
+# --- as tests of pytest have it ---
+
+
+NO_ENGINE: Any = None
+
+
+def end(plain: Stop) -> Any:  # noqa: ANN401 - End, whose parts may raise
+    """What `container.stop()` gives of that stop."""
+    return end_of(Stage(NO_ENGINE, None, ImageSubject(IMAGE, 10, None), Readiness()), plain, ())
+
+
+def test_a_failure_as_text() -> None:
+    """What was seen, why it matters, what to change, how to see the same."""
+    lines = report.failure_text(MIXED.results[0], 100).splitlines()
+    assert lines[0] == "✗ PT-04 nobody is SIGKILLed: every process ends by itself (must)"
+    assert "still lived when PID 1 left" in lines[1]
+    assert [line.split()[0] for line in lines if line.lstrip().startswith(("why ", "fix ", "try "))] == [
+        "why",
+        "fix",
+        "try",
+    ]
+
+
+def test_outcomes() -> None:
+    """A skip is one, unless it is required and all else is well; what is known does not fail."""
+    came = {one.check.id: conformance._outcome(MIXED, one, is_gap=False) for one in MIXED.results}
+    assert {name: one.verdict for name, one in came.items()} == {
+        "PT-04": "fail",
+        "SG-01": "pass",
+        "ZO-01": "skipped",
+        "ST-02": "note",
+        "EX-06": "skipped",
+    }
+    assert came["PT-04"].failure.startswith("✗ PT-04")
+    assert "✗ killed" in came["PT-04"].timeline
+    assert came["ST-02"].words == "ST-02 stop signals lost right after the start: as seen"
+    assert came["EX-06"].words.startswith("known, in the baseline: EX-06")
+    gap = conformance._outcome(MIXED, MIXED.results[2], is_gap=True)
+    assert (gap.verdict, gap.failure) == ("fail", "ZO-01 is required, and could not be judged: as seen")
+
+
+def test_an_end() -> None:
+    """Who was killed by name, and all of it in one line."""
+    found = end(LEFT)
+    assert (found.exit_code, found.duration, found.forced, found.logs) == (0, 0.5, False, "bye\n")
+    assert found.killed.names == ["worker <&>|"]
+    assert found.zombies == []
+    words = "1 process was killed: 7 worker <&>| (SIGKILL as PID 1 left after 0.50 s)"
+    assert repr(found.killed) == words
+    assert repr(found) == f"<shop:ci ended after 0.50 s with exit status 0; {words}>"
+
+
+@pytest.mark.parametrize(
+    ("plain", "words"),
+    [
+        (Stop(10.0, 1.0, 0, forced=False, logs=""), "needs a view of its processes"),
+        (
+            replace(LEFT, account=replace(stop(process("sh", 1, 0.5, 0)).account or NO_ENGINE, lost=3)),
+            "3 events or more were lost",
+        ),
+        (
+            stop(replace(process("sh", 1, 0.5, 0)), replace(process("worker", 7, 0.5, 0), ended=None)),
+            "how 7 worker ended is not known",
+        ),
+    ],
+)
+def test_an_end_that_was_not_seen(plain: Stop, words: str) -> None:
+    """Nobody is said to have been spared where that is not known."""
+    found = end(plain)
+    asked: list[Callable[[], object]] = [lambda: found.killed, lambda: found.signalled]
+    for ask in asked if plain.account else [*asked, lambda: found.zombies]:
+        with pytest.raises(UnseenError, match=f"^shop:ci: .*{words}"):
+            ask()
+    assert words in repr(found)
+
 
 # --- the catalogue ---
 
