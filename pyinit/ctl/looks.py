@@ -29,6 +29,7 @@ COLOURS = {
     "sweeping": "yellow",
     "killing": "red",
     "errored": "red",
+    "unhealthy": "red",
     "exited": "bright_black",
     "stopped": "bright_black",
 }
@@ -113,8 +114,9 @@ def percent(share: float | None) -> str:
 
 
 def state(worker: Mapping[str, Any]) -> Text:
-    """In its colour."""
-    return Text(str(worker["state"]), style=COLOURS.get(worker["state"], ""))
+    """In its colour. One that is ready while its app as a whole does not do its work is `unhealthy`."""
+    name = "unhealthy" if (worker["state"], worker["health"]) == ("ready", "unhealthy") else str(worker["state"])
+    return Text(name, style=COLOURS.get(name, ""))
 
 
 def label(worker: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ def worker(number: int, name: str = "web", **keys: Any) -> dict[str, Any]:  # no
         "deadline": None,
         "leaving": False,
         "coming": False,
+        "health": None,
     }
     assert set(keys) <= set(row)
     return row | keys
@@ -48,6 +49,13 @@ def seen(made: View, width: int = 80, height: int = 24) -> list[str]:
     assert len(lines) == height
     assert all(len(line) == width for line in lines), lines
     return [line.rstrip() for line in lines]
+
+
+def test_an_app_that_does_not_do_its_work() -> None:
+    """Its instances are ready, and yet: one that is on its way keeps its state."""
+    lines = seen(view(worker(0), worker(1, health="unhealthy"), worker(2, health="unhealthy", state="stopping")))
+    for name, state in (("web:0", "ready"), ("web:1", "unhealthy"), ("web:2", "stopping")):
+        assert f"{name} {state}" in " ".join(next(line for line in lines if name in line).split())
 
 
 def test_keys() -> None:
