@@ -130,6 +130,7 @@ def test_closed_before_it_listens(any_node: str, workers: Make) -> None:
         "done",
         f"listening 1 {ports[1]}",
     ]
+    worker.await_count(LISTENING, 2)  # the channel has its own time, beside stdout
     assert [value["port"] for value in worker.heard(LISTENING)] == ports[1:]
 
 
