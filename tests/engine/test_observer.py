@@ -902,6 +902,7 @@ with Observer(int(sys.argv[1])):
 def test_target_is_not_disturbed(start_any: Start, request: pytest.FixtureRequest, source: str) -> None:
     """Not traced, not signalled, not slowed: PID 1 does not even wake up."""
     run = guest(start_any, "step()")
+    until(lambda: processes.state(run.pid) == "S", 10, "its sleep")
     before = processes.switches(run.pid)
     with Observer(run.pid, source=available(source, request)) as observer:
         assert processes.status(run.pid)["TracerPid"] == "0"

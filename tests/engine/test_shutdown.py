@@ -478,7 +478,7 @@ def test_program_of_another_user(as_root: None, start: Start, where: str) -> Non
 def test_daemon_of_another_user(as_root: None, start: Start) -> None:
     """The same for one that the program leaves; the program's own status stays."""
     del as_root
-    code = f"def body():\n    {ANOTHER_USER}\ndaemon(body)\nblock(10); signal.sigwait({{10}}); sys.exit(5)"
+    code = f"def body():\n    {ANOTHER_USER}\nblock(10); daemon(body)\nsignal.sigwait({{10}}); sys.exit(5)"
     run = start("--linger", "200ms", "--", *python(code), wrapper=WITHOUT_KILL).ready()
     clock = Clock()
     assert run.send("USR1").wait(20) == 5
