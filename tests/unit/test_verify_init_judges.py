@@ -58,3 +58,12 @@ def test_judges_of_inits(check: str, seen: dict[str, Any], verdict: Verdict, sev
     found = row.judge(Case(IMAGE, {}, {row.act: Act(row.act, seen=seen)}))
     assert (found.verdict, found.severity or row.severity) == (verdict, severity)
     assert words in found.words
+
+
+@pytest.mark.parametrize(("heard", "verdict"), [([], SKIPPED), ([0.001], FAIL)])
+def test_who_forwards_nothing_is_not_told_so_twice(heard: list[float], verdict: Verdict) -> None:
+    """SE-01 is about what a refused system call changes."""
+    row = inits.BY_ID["SE-01"]
+    usual = Act("each_signal", seen={"signals": [{"name": "USR1", "heard": heard}]})
+    found = row.judge(Case(IMAGE, {}, {row.act: Act(row.act, seen={**WORKS, "answered": False}), "each_signal": usual}))
+    assert found.verdict is verdict
