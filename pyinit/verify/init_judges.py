@@ -165,6 +165,20 @@ def same_codes(_case: Case, act: Act) -> Finding:
     return passed(f"{', '.join(map(str, CODES))} are passed on")
 
 
+def needs_end(judge: Callable[[Case], Finding]) -> Callable[[Case], Finding]:
+    """For judges of how the container ends with its program: skips where it never does, as with supervisors. EX-01 says so once."""
+
+    def judged(case: Case) -> Finding:
+        codes = case.act("codes").seen.get("codes", {})
+        if codes and not any(status is not None for status in codes.values()):
+            return skipped("it does not end with its program: see EX-01")
+        return judge(case)
+
+    judged.__doc__ = judge.__doc__
+    return judged
+
+
+@needs_end
 @needs_act("deaths")
 def same_deaths(case: Case, act: Act) -> Finding:
     """EX-02."""
@@ -186,6 +200,7 @@ def _status(status: int | None) -> str:
     return "no end" if status is None else str(status)
 
 
+@needs_end
 @needs_act("stray")
 def not_the_orphans(_case: Case, act: Act) -> Finding:
     """EX-05."""
@@ -197,6 +212,7 @@ def not_the_orphans(_case: Case, act: Act) -> Finding:
     return failed(f"the container's exit status is {_status(status)}; the program's was 5")
 
 
+@needs_end
 @needs_act("memory")
 def want_of_memory(_case: Case, act: Act) -> Finding:
     """EX-04."""
@@ -296,7 +312,7 @@ def not_cut_short(_case: Case, act: Act, stop: Stop) -> Finding:
             return skipped("the program never got SIGTERM (SG-02)")
         if not _asked(act, "main"):
             return failed(
-                f"a slow program was ended after {seconds_of(stop.seconds)} without having been asked", *evidence
+                f"a slow program was ended after {seconds_of(stop.seconds)}, and SIGTERM had not reached it", *evidence
             )
         return failed(
             f"a program that needs {seconds_of(need)} of {seconds_of(stop.grace)} to save was cut short after {seconds_of(stop.seconds)}",
@@ -500,13 +516,14 @@ def nothing_changed(_case: Case, act: Act) -> Finding:
     )
 
 
+@needs_end
 @needs_act("pipeline")
 def pipe_ends(_case: Case, act: Act) -> Finding:
     """FD-04."""
     seen = act.seen
     if seen["status"] is None:
         return failed(f"yes | head -1 did not end within {END_WITHIN:g} s")
-    noise = [line for line in seen["others"] if line != "y"]
+    noise = [line for line in seen["others"] if line.startswith("yes:")]  # not what a supervisor says of itself
     if noise:
         return failed(
             f"a writer without a reader was not ended by SIGPIPE, but went on until a write failed: {noise[0]}"
@@ -517,14 +534,16 @@ def pipe_ends(_case: Case, act: Act) -> Finding:
     return passed("a writer whose reader has gone ends at once")
 
 
+@needs_end
 @needs_act("no_stdin")
-def without_stdin(_case: Case, act: Act) -> Finding:
+def without_stdin(case: Case, act: Act) -> Finding:
     """TT-04."""
+    usual = case.act("codes").seen.get("codes", {}).get(42, 42)
     words = []
     for name, one in act.seen.items():
-        if one["status"] != 42:
+        if one["status"] != usual:
             words.append(f"with stdin {name}: status {_status(one['status'])}, the program's was 42")
-        elif one["others"]:
+        elif one["others"] and usual == 42:  # who makes statuses of its own, as supervisors do, says much in any case
             words.append(f"with stdin {name} it says: {one['others'][0]}")
     evidence = [line for one in act.seen.values() for line in one["others"][:3]]
     if not words:

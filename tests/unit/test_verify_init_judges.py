@@ -67,3 +67,31 @@ def test_who_forwards_nothing_is_not_told_so_twice(heard: list[float], verdict: 
     usual = Act("each_signal", seen={"signals": [{"name": "USR1", "heard": heard}]})
     found = row.judge(Case(IMAGE, {}, {row.act: Act(row.act, seen={**WORKS, "answered": False}), "each_signal": usual}))
     assert found.verdict is verdict
+
+
+@pytest.mark.parametrize(("codes", "verdict"), [({0: None, 42: None}, SKIPPED), ({0: 0, 42: None}, FAIL)])
+@pytest.mark.parametrize("check", ["EX-04", "FD-04"])
+def test_who_never_ends_is_told_so_once(check: str, codes: dict[int, int | None], verdict: Verdict) -> None:
+    """A supervisor stays when its program has ended: EX-01 says so, and what can only be seen at an end is not judged."""
+    row = inits.BY_ID[check]
+    acts = {row.act: Act(row.act, seen={**ENDED, "status": None}), "codes": Act("codes", seen={"codes": codes})}
+    assert row.judge(Case(IMAGE, {}, acts)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("check", "seen", "code", "verdict"),
+    [
+        ("TT-04", {"/dev/null": {"status": 2, "others": ["log"]}}, 2, PASS),
+        ("TT-04", {"/dev/null": {"status": 1, "others": ["log"]}}, 2, FAIL),
+        ("TT-04", {"/dev/null": {"status": 42, "others": ["noise"]}}, 42, FAIL),
+        ("FD-04", {"status": 2, "others": ["y", "log: started"], "said": []}, 2, PASS),
+        ("FD-04", {"status": 2, "others": ["y", "yes: standard output: Broken pipe"], "said": []}, 2, FAIL),
+    ],
+)
+def test_a_supervisor_s_own_words_and_status_are_no_fault(
+    check: str, seen: dict[str, Any], code: int, verdict: Verdict
+) -> None:
+    """What it says in any case, and the status that it makes of any other, are not what these look for."""
+    row = inits.BY_ID[check]
+    codes = Act("codes", seen={"codes": {0: 0, 42: code}})
+    assert row.judge(Case(IMAGE, {}, {row.act: Act(row.act, seen=seen), "codes": codes})).verdict is verdict
