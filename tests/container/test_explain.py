@@ -33,6 +33,12 @@ RESULTS = Path(__file__).resolve().parent.parent.parent / ".results"
 SERVER = guest("server")
 WAITS = ("sh", "-c", "python3 /checks/server.py; true")
 """A shell, and the program behind it."""
+ENDS_SLOWLY = """import signal, sys, time
+signal.signal(15, lambda *_: (time.sleep(2), sys.exit(0)))
+print("ready", flush=True)
+while True: signal.pause()"""
+WAITS_LONG = ("sh", "-c", f"python3 -c '{ENDS_SLOWLY}'; true")
+"""The same with one that needs two seconds: it does not end by itself before an init that leaves at once has left."""
 
 
 def python(*lines: str) -> tuple[str, ...]:
@@ -86,14 +92,14 @@ MORE = (
     Row("docker's init, a server", SERVER, {}, run_options={"init": True}),
     Row("docker's init, pyinit, a shell that waits", (*PYINIT, *WAITS), {}, run_options={"init": True}),
     Row("tini, a shell that waits", tini("--", *WAITS), {}),
-    Row("tini -g, a shell that waits", tini("-g", "--", *WAITS), {}),
+    Row("tini -g, a shell that waits", tini("-g", "--", *WAITS_LONG), {}),
     Row("tini -g, a shell and a sleep", tini("-g", "--", "sh", "-c", "echo ready; sleep 999; true"), {}),
     Row("tini, one that ignores it", tini("--", *guest("deaf")), {}),
     Row("tini, one that is stopped", tini("--", *python("READY", "os.kill(os.getpid(), 19)")), {}),
     Row("tini -g, one in a session of its own", tini("-g", "--", "sh", "-c", f"setsid {' '.join(SERVER)} & exec sleep 999"), {}),
     Row("tini -g, a trap, a foreground command", tini("-g", "--", *trap("dash", "sleep 999; true")), {}),
     Row("tini, a trap, a foreground command", tini("--", *trap("dash", "sleep 999; true")), {}),
-    Row("dumb-init, a shell that waits", ("/init/dumb-init", "--", *WAITS), {}),
+    Row("dumb-init, a shell that waits", ("/init/dumb-init", "--", *WAITS_LONG), {}),
     Row("dumb-init, a server with a rewritten signal", ("/init/dumb-init", "-r", "15:3", "--", *guest("server", "QUIT")), {}),
     Row("dumb-init that drops it", ("/init/dumb-init", "-r", "15:0", "--", *SERVER), {}),
     Row("catatonit, a server", ("/init/catatonit", "--", *SERVER), {}),

@@ -28,7 +28,7 @@ AT_ONCE = 3
 TERM = 15
 TOO_EARLY = 2
 """Exit status of runc's own process, a Go program, when the signal comes before it has executed pyinit."""
-LOST_BEFORE = 0.02
+LOST_BEFORE = 0.05
 """The share of all that may be lost before the first instruction of an init that itself loses nothing."""
 
 
