@@ -37,6 +37,8 @@ def test_a_health_check(run: Run) -> None:
     second = 1_000_000_000
     check = {"test": ["CMD", "pyinitctl", "ready"], "interval": second, "retries": 1, "timeout": 20 * second}
     container = start(run, IDLE, healthcheck=check)
+    if not container.exec_finds_the_root():
+        pytest.skip("an exec session, and so a health check, does not see its container's files here")
 
     def health() -> str:
         return str(container.state["Health"]["Status"])

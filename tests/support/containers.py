@@ -156,13 +156,13 @@ class Container:
 
         An engine in a chroot leaves its exec sessions in the root outside of it; there nsenter does the same, and does it right.
         """
-        if not self._exec_finds_the_root():
+        if not self.exec_finds_the_root():
             return self._enter(command, detach=detach, user=user, workdir=workdir)
         result = self.raw.exec_run(list(command), detach=detach, user=user, workdir=workdir or None)
         output = result.output if isinstance(result.output, bytes) else b""
         return Executed(result.exit_code or 0, output.decode("utf-8", "backslashreplace"))
 
-    def _exec_finds_the_root(self) -> bool:
+    def exec_finds_the_root(self) -> bool:
         """Whether an exec session sees the container's files. Asked only once: it depends on the engine alone."""
         if Container._exec_works is None:
             output = self.raw.exec_run(["stat", "-c", "%i", "/"]).output
@@ -175,7 +175,7 @@ class Container:
 
     def begin(self, *command: str) -> "subprocess.Popen[str]":
         """`docker exec -i`, with pipes at both ends: for a program that is spoken to while it runs."""
-        if self._exec_finds_the_root():
+        if self.exec_finds_the_root():
             way_in, environment = ["docker", "exec", "-i", self.id], dict(os.environ)
         else:
             way_in, environment = self._way_in("", "")
