@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from pyinit.ctl.errors import CommandError
-from pyinit.ctl.start import warn
+from pyinit.ctl.start import warn, written
 from pyinit.supervise import apps, export, source
 
 WRONG = 2
@@ -75,12 +74,4 @@ def run(options: argparse.Namespace) -> int:
         warn(words)
     head = f"# From {path.name}, by pyinitctl export kubernetes.\n"
     text = head + yaml.safe_dump_all(found.documents, sort_keys=False, explicit_start=True, width=120)
-    if options.output is None:
-        sys.stdout.write(text)
-        return 0
-    try:
-        with options.output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise CommandError(f"export: {options.output} cannot be written: {error.strerror}") from None
-    return 0
+    return written("export", options.output, text)

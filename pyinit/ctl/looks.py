@@ -115,14 +115,13 @@ def percent(share: float | None) -> str:
 
 def state(worker: Mapping[str, Any]) -> Text:
     """In its colour. One that is ready while its app as a whole does not do its work is `unhealthy`."""
-    name = "unhealthy" if (worker["state"], worker["health"]) == ("ready", "unhealthy") else str(worker["state"])
+    name = "unhealthy" if supervise.is_unhealthy(worker) else str(worker["state"])
     return Text(name, style=COLOURS.get(name, ""))
 
 
 def label(worker: Mapping[str, Any]) -> str:
     """`web:0`, and whether another one has its place, or it is to have another's."""
-    which = " (old)" if worker["leaving"] else " (new)" if worker["coming"] else ""
-    return init_options.show(f"{worker['name']}:{worker['instance']}") + which
+    return init_options.show(f"{worker['name']}:{worker['instance']}") + supervise.generation(worker)
 
 
 def workers_table(workers: Sequence[Mapping[str, Any]], uses: Mapping[int, Use]) -> Table:

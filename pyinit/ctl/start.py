@@ -177,16 +177,21 @@ def run_convert(options: argparse.Namespace) -> int:
     except apps.AppsError as error:
         raise CommandError(f"convert: {error}") from None
     text = f"# From {path.name}, by pyinitctl convert.\n\n{tomltext.dumps(document.values)}"
-    if options.output is None:
+    if options.output is not None and options.output.resolve().parent != document.folder:
+        warn(f"{options.output}: relative paths in it count from its folder; put it into {document.folder}")
+    return written("convert", options.output, text)
+
+
+def written(word: str, output: Path | None, text: str) -> int:
+    """To a file that is not there yet, or to stdout: exit status 0. Raises CommandError."""
+    if output is None:
         sys.stdout.write(text)
         return 0
-    if options.output.resolve().parent != document.folder:
-        warn(f"{options.output}: relative paths in it count from its folder; put it into {document.folder}")
     try:
-        with options.output.open("x", encoding="utf-8") as file:
+        with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise CommandError(f"convert: {options.output} cannot be written: {error.strerror}") from None
+        raise CommandError(f"{word}: {output} cannot be written: {error.strerror}") from None
     return 0
 
 

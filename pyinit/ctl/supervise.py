@@ -249,9 +249,18 @@ WORDS = (
 LIST = ("id", "name", "namespace", "instance", "pid", "state", "uptime", "restarts", "memory", "cpu", "last end")
 
 
+def generation(worker: Mapping[str, Any]) -> str:
+    """Whether another one has its place, or it is to have another's."""
+    return " (old)" if worker.get("leaving") else " (new)" if worker.get("coming") else ""
+
+
+def is_unhealthy(worker: Mapping[str, Any]) -> bool:
+    """Whether it is ready, and its app as a whole does not do its work."""
+    return (worker["state"], worker.get("health")) == ("ready", "unhealthy")
+
+
 def _row(worker: Mapping[str, Any]) -> Sequence[str]:
-    state = str(worker["state"]) + (" (old)" if worker.get("leaving") else " (new)" if worker.get("coming") else "")
-    state += ", app unhealthy" if worker.get("health") == "unhealthy" and worker["state"] == "ready" else ""
+    state = str(worker["state"]) + generation(worker) + (", app unhealthy" if is_unhealthy(worker) else "")
     return (
         str(worker["id"]),
         init_options.show(str(worker["name"])),

@@ -30,7 +30,7 @@ from pyinit.verify.judges import ended_how, needs_act, needs_stop, seconds_of
 from pyinit.verify.verdicts import Finding, Severity, failed, note, passed, skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pyinit.verify.evidence import Act, Case, Stop
 
@@ -165,11 +165,17 @@ def same_codes(_case: Case, act: Act) -> Finding:
     return passed(f"{', '.join(map(str, CODES))} are passed on")
 
 
+def _codes(case: Case) -> Mapping[int, int | None]:
+    """What became of the program's exit statuses (EX-01); empty where nobody looked."""
+    found: Mapping[int, int | None] = case.act("codes").seen.get("codes", {})
+    return found
+
+
 def needs_end(judge: Callable[[Case], Finding]) -> Callable[[Case], Finding]:
     """For judges of how the container ends with its program: skips where it never does, as with supervisors. EX-01 says so once."""
 
     def judged(case: Case) -> Finding:
-        codes = case.act("codes").seen.get("codes", {})
+        codes = _codes(case)
         if codes and not any(status is not None for status in codes.values()):
             return skipped("it does not end with its program: see EX-01")
         return judge(case)
@@ -538,7 +544,7 @@ def pipe_ends(_case: Case, act: Act) -> Finding:
 @needs_act("no_stdin")
 def without_stdin(case: Case, act: Act) -> Finding:
     """TT-04."""
-    usual = case.act("codes").seen.get("codes", {}).get(42, 42)
+    usual = _codes(case).get(42, 42)
     words = []
     for name, one in act.seen.items():
         if one["status"] != usual:

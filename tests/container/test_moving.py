@@ -1,15 +1,13 @@
 """`pyinit/supervise/moving.md`: each file of it by its own program, then what it becomes by `pyinitctl`; and all words of the others."""
 
-import io
 import re
-import tarfile
 from collections import Counter
 from collections.abc import Mapping
 
 import pytest
 
 from support import engines, moving
-from support.containers import Container, Run
+from support.containers import Container, Run, put
 from support.waiting import until
 
 pytestmark = [
@@ -29,20 +27,10 @@ NOT_WRITTEN = {"name", "uid"}
 def begun(run: Run, image: str, files: Mapping[str, str], command: list[str], folder: str = "/srv") -> Container:
     """A container with these files, and the programs of the guide in /srv."""
     container = run(command, entrypoint=(), image=image, start=False, working_dir="/srv", tmpfs={"/run": "mode=1777"})
-    put(container, PROGRAMS, "/srv")
-    put(container, files, folder)
+    put(container, PROGRAMS, mode=0o755)
+    put(container, files, folder, mode=0o755)
     container.start()
     return container
-
-
-def put(container: Container, files: Mapping[str, str], folder: str) -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text.encode()), 0o755
-            tar.addfile(entry, io.BytesIO(text.encode()))
-    assert container.raw.put_archive(folder, buffer.getvalue())
 
 
 def programs(container: Container) -> Counter[str]:

@@ -363,12 +363,12 @@ def remove(raw: docker.models.containers.Container) -> None:
             raise
 
 
-def put(container: Container, files: Mapping[str, str], folder: str = "/srv") -> None:
+def put(container: Container, files: Mapping[str, str], folder: str = "/srv", mode: int = 0o644) -> None:
     """Files into a container that has not been started."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, text in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text.encode()), 0o644
+            entry.size, entry.mode = len(text.encode()), mode
             tar.addfile(entry, io.BytesIO(text.encode()))
     assert container.raw.put_archive(folder, buffer.getvalue())
